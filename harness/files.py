@@ -1,0 +1,72 @@
+"""Files that are either whole or absent: written under a temporary name, then moved into place."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from harness.errors import StorageError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """The user's line for an `OSError` met while writing `path`."""
+    if error.errno in _NO_SPACE:
+        return StorageError(f"no space left to write {path}: free some space or choose another folder")
+    return StorageError(f"cannot write {path}: {error.strerror or error}")
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary neighbour of `path` for writing; move it to `path` if the block succeeds.
+
+    Readers see the old file or the new one, never a part. Nothing is left behind when the block
+    fails; a process killed inside it leaves only a `*.tmp` file.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 to `path`, atomically."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+    """Write named arrays to the `.npz` file `path`, atomically."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy types its keyword arrays as bool
+    with atomic_write(path) as file:
+        file.write(buffer.getvalue())
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

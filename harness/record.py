@@ -1,0 +1,187 @@
+"""What a run leaves behind: `record.json`, beside it the predictions and the raw steps. No torch here.
+
+    runs/<cell_id>/cell.json         the cell, written first
+                   record.json       this record, written last: a cell is finished when it exists and says so
+                   predictions.npz   logits and labels of every validation and test image, in data set order
+                   steps.npz         loss and seconds of every optimizer step
+                   log.txt           what was printed about the cell
+                   attempts/         records of earlier attempts that failed
+
+Missing means null, with the reason in `unavailable`; never 0 and never a guess.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.cell import CellSpec, first_problem
+from harness.datasets.base import DataProvenance
+from harness.errors import DataError
+from harness.files import write_text
+
+SCHEMA_VERSION = 1
+"""Version of `Record`. History: 1, the first (2026-11)."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Environment(_Value):
+    """The machine and the software of a run."""
+
+    hostname: str
+    platform: str
+    python: str
+    torch: str
+    accelerate: str
+    verdict: str
+    git_commit: str | None
+    device: str
+    """Name of the accelerator, or of the processor."""
+
+    device_type: Literal["cpu", "cuda"]
+    num_processes: int
+    distributed_type: str
+    """As accelerate names it: NO, MULTI_GPU, MULTI_CPU."""
+
+    backend: str | None
+    """nccl or gloo; null for one process."""
+
+    threads_per_process: int
+    cuda: str | None
+    deterministic: bool
+
+
+class Measurements(_Value):
+    """What was measured, units in the names. A null has its reason in `Record.unavailable`."""
+
+    wall_time_s: float
+    startup_time_s: float
+    data_time_s: float
+    train_time_s: float
+    evaluate_time_s: float
+    write_time_s: float
+    """Time spent on writing files, the final record itself excepted."""
+
+    other_time_s: float
+    """Wall time that none of the named spans covers."""
+
+    num_steps: int
+    warmup_steps: int
+    """Leading steps left out of the throughput."""
+
+    images_per_s: float | None
+    """Training images per second over all processes: median over the steps after the warm-up."""
+
+    peak_resident_mib: float | None
+    """Largest resident memory of one process during the cell (CPU runs)."""
+
+    peak_allocated_mib: float | None
+    """Largest memory that tensors took on one GPU (torch.cuda.max_memory_allocated)."""
+
+    peak_reserved_mib: float | None
+    """Largest memory that torch's allocator held on one GPU (torch.cuda.max_memory_reserved)."""
+
+
+class ModelFacts(_Value):
+    """Size and compute of the model; 1 multiply-add = 2 FLOPs."""
+
+    num_params: int
+    forward_flops_per_image: int
+    train_flops_per_image: int
+    """Forward and backward."""
+
+    total_train_flops: int
+    """`train_flops_per_image` times the images trained on, over all epochs."""
+
+
+class EpochRow(_Value):
+    """One epoch of the history."""
+
+    epoch: int
+    """From 1."""
+
+    train_loss: float
+    val_loss: float | None
+    """null when no validation images are held out."""
+
+    val_accuracy: float | None
+    """Share from 0 to 1; null when no validation images are held out."""
+
+    lr: float
+    """At the last step of the epoch."""
+
+    train_time_s: float
+
+
+class Failure(_Value):
+    """Why a run did not finish."""
+
+    kind: str
+    message: str
+    log_tail: str
+    burnt_s: float
+    """Seconds spent on the attempt."""
+
+
+class Record(_Value):
+    """What one run left."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Literal["finished", "failed"]
+    cell_id: str
+    cell: CellSpec
+    command: str
+    started_at: str
+    """ISO 8601, UTC."""
+
+    ended_at: str
+    environment: Environment
+    data: DataProvenance | None = None
+    num_fit_images: int | None = None
+    """Training images that gradients came from: the validation images are not among them."""
+
+    num_val_images: int | None = None
+    model: ModelFacts | None = None
+    measurements: Measurements | None = None
+    history: tuple[EpochRow, ...] = ()
+    selected_epoch: int | None = None
+    """The epoch whose weights were scored on the test set, from 1."""
+
+    unavailable: dict[str, str] = {}
+    """Why a measurement is null, by its name."""
+
+    failure: Failure | None = None
+
+
+def record_path(run_dir: Path) -> Path:
+    """Where a run's record is kept."""
+    return run_dir / "record.json"
+
+
+def write_record(run_dir: Path, record: Record) -> None:
+    """Write `record` to its place in `run_dir`, atomically."""
+    write_text(record_path(run_dir), record.model_dump_json(indent=1) + "\n")
+
+
+def read_record(run_dir: Path) -> Record | None:
+    """The record in `run_dir`, or None where there is none.
+
+    Raises:
+        DataError: the file is not a record that this version can read.
+    """
+    path = record_path(run_dir)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    try:
+        return Record.model_validate_json(text)
+    except ValidationError as error:
+        raise DataError(f"{path}: {first_problem(error, 'record')}") from None
