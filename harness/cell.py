@@ -19,9 +19,6 @@ from harness.datasets.names import split_dataset_name
 from harness.errors import UsageError, unknown_name
 from models.registry import MODELS
 
-SCHEMA_VERSION = 1
-"""Version of `CellSpec`. History: 1, the first (2026-11)."""
-
 Precision = Literal["fp32", "bf16", "fp16"]
 Strategy = Literal["single", "ddp"]
 
@@ -69,7 +66,9 @@ class CellSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
+    """History: 1, the first (2026-11)."""
+
     dataset: str
     """`cifar10`, `digits` or `imagefolder:PATH`."""
 

@@ -22,9 +22,6 @@ from harness.datasets.base import DataProvenance
 from harness.errors import DataError
 from harness.files import write_text
 
-SCHEMA_VERSION = 1
-"""Version of `Record`. History: 1, the first (2026-11)."""
-
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -131,7 +128,9 @@ class Failure(_Value):
 class Record(_Value):
     """What one run left."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
+    """History: 1, the first (2026-11)."""
+
     status: Literal["finished", "failed"]
     cell_id: str
     cell: CellSpec

@@ -60,7 +60,7 @@ class ImageSet:
         digest = hashlib.sha256(b"verdict-images-1")
         digest.update(np.asarray(self.images.shape, dtype="<i8").tobytes())
         for start in range(0, len(self.images), 4096):
-            digest.update(np.ascontiguousarray(self.images[start : start + 4096]))
+            digest.update(np.ascontiguousarray(self.images[start : start + 4096]).data)
         digest.update(self.labels.astype("<i8").tobytes())
         return digest.hexdigest()
 
