@@ -66,6 +66,22 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
         file.write(buffer.getvalue())
 
 
+def reserve_space(path: Path, num_bytes: int) -> None:
+    """Make `path` a file that takes up `num_bytes` of disk.
+
+    Raises:
+        StorageError: there is not that much room; nothing is left behind.
+    """
+    try:
+        with path.open("wb") as file:
+            file.write(bytes(num_bytes))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise storage_error(path, error) from error
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)

@@ -1,0 +1,42 @@
+"""An augmentation by name: its operations, one after the other, on a batch that is on the device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.augment.geometry import Crop, Cutout, Flip, Operation
+from harness.augment.names import AUGMENTATIONS
+from harness.seeding import derive_seed
+
+CROP_PADDING = 4  # pixels at 32x32, as in He et al. 2016, arXiv 1512.03385, section 4.2
+
+
+class Augmentation:
+    """A named sequence of operations; the draws follow from the cell's seed, the epoch and the step."""
+
+    def __init__(
+        self, name: str, seed: int, image_size: int, mean_colour: tuple[int, int, int], device: torch.device
+    ) -> None:
+        operations: dict[str, Operation] = {
+            "flip": Flip(),
+            "crop": Crop(round(CROP_PADDING * image_size / 32)),
+            "cutout": Cutout(mean_colour),
+        }
+        self._operations = [operations[operation] for operation in AUGMENTATIONS[name]]
+        self._seed = seed
+        self._image_size = image_size
+        self._generator = torch.Generator(device)
+
+    def draw(self, epoch: int, step: int, batch_size: int) -> list[Tensor]:
+        """The random parameters of one global batch: for each operation, one row an image."""
+        self._generator.manual_seed(derive_seed(self._seed, "augment", epoch, step))
+        return [
+            operation.draw(batch_size, self._image_size, self._generator) for operation in self._operations
+        ]
+
+    def apply(self, images_BCHW: Tensor, parameters: list[Tensor], rows: slice) -> Tensor:
+        """Augment uint8 images that are `rows` of the global batch that `parameters` were drawn for."""
+        for operation, drawn in zip(self._operations, parameters, strict=True):
+            images_BCHW = operation.apply(images_BCHW, drawn[rows])
+        return images_BCHW

@@ -1,0 +1,92 @@
+"""Images that live on the device as uint8, gathered and normalised a batch at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.datasets.base import ImageSet
+
+RESIDENT_SHARE = 0.5  # of the free memory, at most, goes to images
+
+
+class DeviceImages:
+    """A set of images for one device: resident where it fits, otherwise gathered from the host.
+
+    Args:
+        image_set: uint8 images [N, 3, H, W], perhaps memory-mapped.
+        subset: which of them, in which order; None for all.
+        device: where the batches are wanted.
+        resident: whether all images stay on the device; None decides by the memory that is free.
+    """
+
+    def __init__(
+        self,
+        image_set: ImageSet,
+        subset: np.ndarray[tuple[int], np.dtype[np.int64]] | None,
+        device: torch.device,
+        resident: bool | None = None,
+    ) -> None:
+        self._device = device
+        self._host = image_set.images
+        self._subset = np.arange(len(image_set.labels)) if subset is None else subset
+        self.labels = torch.from_numpy(image_set.labels[self._subset]).to(device)
+        num_bytes = len(self._subset) * int(np.prod(image_set.images.shape[1:]))
+        if resident is None:
+            resident = num_bytes < RESIDENT_SHARE * _free_bytes(device)
+        # [N, H, W, 3] in memory: rows of it are channels_last images
+        self._images_NHWC = _to_channels_last(self._host[self._subset]).to(device) if resident else None
+
+    def __len__(self) -> int:
+        return len(self._subset)
+
+    def gather(self, indices: Tensor) -> Tensor:
+        """uint8 images [B, 3, H, W] in channels_last memory format, on the device."""
+        if self._images_NHWC is not None:
+            return self._images_NHWC[indices.to(self._device)].permute(0, 3, 1, 2)
+        rows = self._host[self._subset[indices.cpu().numpy()]]
+        return _to_channels_last(rows).to(self._device, non_blocking=True).permute(0, 3, 1, 2)
+
+
+class Normalizer:
+    """Maps uint8 images to float32 with zero mean and unit variance in each channel."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> None:
+        self._mean = 255 * torch.tensor(mean, device=device).view(1, 3, 1, 1)
+        self._std = 255 * torch.tensor(std, device=device).view(1, 3, 1, 1)
+
+    def __call__(self, images_BCHW: Tensor) -> Tensor:
+        """float32 [B, 3, H, W] of uint8 images of that shape."""
+        return images_BCHW.float().sub_(self._mean).div_(self._std)
+
+
+def channel_statistics(image_set: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over all images, for pixels scaled to 0..1."""
+    histogram = np.zeros((3, 256), dtype=np.int64)
+    for start in range(0, len(image_set.images), 4096):
+        block = image_set.images[start : start + 4096]
+        for channel in range(3):
+            histogram[channel] += np.bincount(block[:, channel].ravel(), minlength=256)
+    level = np.arange(256) / 255
+    share = histogram / histogram.sum(axis=1, keepdims=True)
+    mean = share @ level
+    std = np.sqrt(share @ level**2 - mean**2)
+    return tuple(mean.tolist()), tuple(np.maximum(std, 1e-3).tolist())
+
+
+def epoch_order(num_images: int, generator: torch.Generator) -> Tensor:
+    """int64 [num_images] on the CPU: the order in which an epoch visits the images."""
+    return torch.randperm(num_images, generator=generator)
+
+
+def _to_channels_last(images_NCHW: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images_NCHW.transpose(0, 2, 3, 1)))
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil  # comes with accelerate
+
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,75 @@
+"""Logits of a whole set of images, each scored exactly once whatever the number of processes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.datasets.device_loader import DeviceImages, Normalizer
+from harness.precision import Autocast
+from harness.process import Process
+
+EVALUATION_BATCH_SIZE = 1000
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    images: DeviceImages,
+    normalize: Normalizer,
+    autocast: Autocast,
+    process: Process,
+    mirror: bool = False,
+) -> Tensor:
+    """float32 logits [N, num_classes] of all images, in data set order, equal on every process.
+
+    Each process scores its own part; that every image was scored once, and by one process, is
+    asserted on the counts.
+
+    Args:
+        model: the model itself, not wrapped for training.
+        images: what to score.
+        normalize: as in training.
+        autocast: as in training.
+        process: who else scores.
+        mirror: score the mirror images instead.
+    """
+    model.eval()
+    logits: Tensor | None = None
+    num_scored = torch.zeros(len(images), dtype=torch.int64, device=process.device)
+    own = torch.arange(process.rank, len(images), process.world_size)
+    for start in range(0, len(own), EVALUATION_BATCH_SIZE):
+        indices = own[start : start + EVALUATION_BATCH_SIZE]
+        batch = images.gather(indices)
+        with autocast.context():
+            part = model(normalize(batch.flip(3) if mirror else batch)).float()
+        if logits is None:
+            logits = torch.zeros(len(images), part.shape[1], device=process.device)
+        place = indices.to(process.device)
+        logits[place] = part
+        num_scored[place] += 1
+    assert logits is not None, "fewer images than processes"
+    process.sum(logits)
+    process.sum(num_scored)
+    assert bool((num_scored == 1).all()), "an image was scored twice or not at all"
+    return logits
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Share of images whose largest logit is at the label, from 0 to 1."""
+    return (logits.argmax(dim=1) == labels).double().mean().item()
+
+
+def mean_loss(logits: Tensor, labels: Tensor) -> float:
+    """Mean cross-entropy in nats, without label smoothing."""
+    return F.cross_entropy(logits, labels).item()
+
+
+def average_running_statistics(model: nn.Module, process: Process) -> None:
+    """Give every process the mean of all processes' BatchNorm statistics, so that all score alike."""
+    if process.world_size == 1:
+        return
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            process.sum(buffer).div_(process.world_size)

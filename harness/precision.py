@@ -1,0 +1,46 @@
+"""fp32, bf16 and fp16: autocast, the gradient scaler, and whether the device can do it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from harness.cell import Precision
+from harness.errors import HardwareError
+
+
+@dataclass(frozen=True)
+class Autocast:
+    """How the forward pass and the loss are computed in one precision."""
+
+    device_type: str
+    dtype: torch.dtype | None
+    """None: float32 throughout."""
+
+    scaler: torch.amp.GradScaler
+    """Scales the loss so that fp16 gradients do not underflow; does nothing in other precisions."""
+
+    def context(self) -> AbstractContextManager[None]:
+        """A context in which matrix products and convolutions run in the precision."""
+        enabled = self.dtype is not None
+        return torch.autocast(self.device_type, dtype=self.dtype or torch.bfloat16, enabled=enabled)
+
+
+def make_autocast(precision: Precision, device: torch.device) -> Autocast:
+    """Set up `precision` on `device`.
+
+    Raises:
+        HardwareError: the device cannot compute in that precision.
+    """
+    if precision == "fp16" and device.type == "cpu":
+        raise HardwareError(
+            "precision fp16 is not available on the CPU, where its backward pass is hundreds of times "
+            "slower than bf16: use --precision bf16 or fp32"
+        )
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+        name = torch.cuda.get_device_name(device)
+        raise HardwareError(f"precision bf16 is not available on {name}: use --precision fp16 or fp32")
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return Autocast(device.type, dtype, torch.amp.GradScaler(device.type, enabled=precision == "fp16"))

@@ -1,0 +1,118 @@
+"""What a person sees while cells run: a progress bar on a terminal, plain lines elsewhere, a log.
+
+Only the main process reports; the others hold a `Reporter` that says nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from harness.cell import CellSpec
+from harness.files import storage_error
+from harness.record import EpochRow
+
+
+class Reporter:
+    """Prints lines and makes the progress of each cell."""
+
+    def __init__(self, console: Console | None) -> None:
+        self._console = console
+
+    def line(self, text: str) -> None:
+        """Print one line."""
+        if self._console is not None:
+            self._console.print(escape(text), highlight=False, soft_wrap=True)
+
+    def cell(self, cell: CellSpec, title: str, log_path: Path) -> CellProgress:
+        """The progress of one cell, to be used in a `with` block."""
+        return CellProgress(cell, title, log_path, self._console)
+
+
+class CellProgress:
+    """Bar and log of one cell."""
+
+    def __init__(self, cell: CellSpec, title: str, log_path: Path, console: Console | None) -> None:
+        self._cell = cell
+        self._title = title
+        self._log_path = log_path
+        self._console = console
+        self._log: TextIO | None = None
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if self._console is not None:
+            try:
+                self._log_path.parent.mkdir(parents=True, exist_ok=True)
+                self._log = self._log_path.open("w", encoding="utf-8", buffering=1)
+            except OSError as error:
+                raise storage_error(self._log_path, error) from error
+        self.line(f"{self._title}: {self._cell.label()}")
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if self._log is not None:
+            self._log.close()
+
+    def start(self, num_steps: int) -> None:
+        """Training begins, for `num_steps` optimizer steps."""
+        if self._console is None or not self._console.is_terminal:
+            return
+        self._bar = Progress(
+            TextColumn("  {task.fields[epoch]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            refresh_per_second=2,
+        )
+        self._task = self._bar.add_task(
+            "", total=num_steps, epoch=f"epoch 1/{self._cell.recipe.epochs}", note=""
+        )
+        self._bar.start()
+
+    def step(self) -> None:
+        """One optimizer step was queued."""
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task)
+
+    def epoch(self, row: EpochRow, images_per_s: float) -> None:
+        """One epoch was trained and scored."""
+        score = "" if row.val_accuracy is None else f"  val {row.val_accuracy:.2%}"
+        speed = f"  {images_per_s:,.0f} img/s"
+        epochs = self._cell.recipe.epochs
+        self.line(f"  epoch {row.epoch:>3}/{epochs}  loss {row.train_loss:.4f}{score}{speed}")
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task, epoch=f"epoch {min(row.epoch + 1, epochs)}/{epochs}", note=score + speed
+            )
+
+    def line(self, text: str) -> None:
+        """Print one line and keep it, with the time, in the cell's log."""
+        if self._console is not None:
+            self._console.print(escape(text), highlight=False, soft_wrap=True)
+        self.keep(text)
+
+    def keep(self, text: str) -> None:
+        """Write to the cell's log only.
+
+        Raises:
+            StorageError: the log cannot be written.
+        """
+        if self._log is None:
+            return
+        try:
+            self._log.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+        except OSError as error:
+            raise storage_error(self._log_path, error) from error

@@ -1,0 +1,241 @@
+"""From a cell to its record: the pipeline of one run, read from top to bottom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.augment.pipeline import Augmentation
+from harness.cell import CellSpec
+from harness.clock import Clock
+from harness.datasets.base import Dataset
+from harness.datasets.device_loader import DeviceImages, Normalizer, channel_statistics
+from harness.datasets.splits import stratified_split
+from harness.errors import UsageError
+from harness.evaluate import predict
+from harness.memory import read_peak, reset_peak
+from harness.precision import make_autocast
+from harness.process import Process, check_process
+from harness.progress import CellProgress, Reporter
+from harness.record import Environment, Measurements, ModelFacts, Record, write_record
+from harness.run_dir import now, open_run_dir, record_failure, write_results
+from harness.seeding import seed_everything
+from harness.train import Inputs, Training, train
+from models.complexity import measure_complexity
+from models.registry import build_model
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+WARMUP_STEPS = 5  # left out of the throughput, but never more than a fifth of the steps
+WHITENING_IMAGES = 5000  # as many as airbench94 looks at, arXiv 2404.00498 section 3.2
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a cell: what it works on, where it writes, who takes part."""
+
+    cell: CellSpec
+    dataset: Dataset
+    process: Process
+    environment: Environment
+    run_dir: Path
+    command: str
+    """The command line that started it, for the record."""
+
+
+def run_cell(run: Run, reporter: Reporter, title: str) -> Record:
+    """Train, measure and score one cell, and write its record and predictions.
+
+    A failure is a record too: it is written, and the error raised again.
+
+    Raises:
+        VerdictError: the cell cannot run here, diverged, or its results could not be written.
+    """
+    clock = Clock(run.process)
+    started_at = now()
+    with reporter.cell(run.cell, title, run.run_dir / "log.txt") as progress:
+        try:
+            return _run(run, clock, started_at, progress)
+        except Exception as error:
+            if run.process.is_main:
+                failed = _record(run, started_at, status="failed")
+                record_failure(run.run_dir, failed, error, clock.wall_s(), progress)
+            raise
+
+
+def check_cell(cell: CellSpec, dataset: Dataset, process: Process) -> None:
+    """Refuse a cell that cannot run here, before any cell has run.
+
+    Raises:
+        HardwareError: the processes or the precision that it asks for are not there.
+        UsageError: its batch is larger than its training set.
+    """
+    check_process(cell, process)
+    make_autocast(cell.precision, process.device)
+    fit_indices, _ = stratified_split(dataset.train.labels, cell.val_fraction)
+    _steps_per_epoch(cell, len(fit_indices))
+
+
+def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Record:
+    cell, process, dataset = run.cell, run.process, run.dataset
+    with clock.span("startup"):
+        check_process(cell, process)
+        autocast = make_autocast(cell.precision, process.device)
+        peak_was_reset = reset_peak(process.device)
+        if process.is_main:
+            open_run_dir(run.run_dir, cell, dataset)
+        model = _build(cell, dataset, process)
+        complexity = measure_complexity(cell.model, len(dataset.class_names), cell.image_size)
+    with clock.span("data"):
+        fit_indices, val_indices = stratified_split(dataset.train.labels, cell.val_fraction)
+        steps_per_epoch = _steps_per_epoch(cell, len(fit_indices))
+        inputs = _load_inputs(cell, dataset, fit_indices, val_indices, process)
+        _show_images(model, inputs)
+
+    seed_everything(cell.seed, "train", process.rank)
+    progress.start(num_steps=cell.recipe.epochs * steps_per_epoch)
+    training = train(cell, model, inputs, autocast, process, clock, progress)
+
+    with clock.span("evaluate"):
+        test = DeviceImages(dataset.test, None, process.device)
+        logits = predict(model, test, inputs.normalize, autocast, process)
+        scored = {"test_logits": logits}
+        if cell.mirror_tta:
+            mirrored = predict(model, test, inputs.normalize, autocast, process, mirror=True)
+            scored["test_tta_logits"] = (logits + mirrored) / 2
+    with clock.span("write"):
+        if process.is_main:
+            predictions = _predictions(scored, dataset, training, val_indices)
+            write_results(run.run_dir, predictions, training.step_losses, training.step_times_s)
+    measurements, unavailable = _measure(cell, training, clock, process, peak_was_reset)
+    num_trained = len(training.step_losses) * cell.recipe.batch_size
+    record = _record(
+        run,
+        started_at,
+        status="finished",
+        num_fit_images=len(fit_indices),
+        num_val_images=len(val_indices),
+        model=ModelFacts(
+            num_params=complexity.num_params,
+            forward_flops_per_image=complexity.forward_flops_per_image,
+            train_flops_per_image=complexity.train_flops_per_image,
+            total_train_flops=complexity.train_flops_per_image * num_trained,
+        ),
+        measurements=measurements,
+        history=tuple(training.history),
+        selected_epoch=training.selected_epoch,
+        unavailable=unavailable,
+    )
+    if process.is_main:
+        write_record(run.run_dir, record)
+    process.wait_for_all()
+    return record
+
+
+def _record(run: Run, started_at: str, **values: Any) -> Record:
+    return Record(
+        cell_id=run.cell.cell_id,
+        cell=run.cell,
+        command=run.command,
+        started_at=started_at,
+        ended_at=now(),
+        environment=run.environment,
+        data=run.dataset.provenance,
+        **values,
+    )
+
+
+def _build(cell: CellSpec, dataset: Dataset, process: Process) -> nn.Module:
+    seed_everything(cell.seed, "weights")
+    model = build_model(cell.model, len(dataset.class_names), cell.image_size)
+    return model.to(process.device).to(memory_format=torch.channels_last)
+
+
+def _steps_per_epoch(cell: CellSpec, num_fit: int) -> int:
+    steps = num_fit // cell.recipe.batch_size
+    if steps == 0:
+        raise UsageError(
+            f"batch size {cell.recipe.batch_size} is larger than the {num_fit} training images: "
+            f"try --batch-size {max(2, num_fit // 8)}"
+        )
+    return steps
+
+
+def _load_inputs(
+    cell: CellSpec,
+    dataset: Dataset,
+    fit_indices: np.ndarray[Any, np.dtype[np.int64]],
+    val_indices: np.ndarray[Any, np.dtype[np.int64]],
+    process: Process,
+) -> Inputs:
+    device = process.device
+    mean, std = channel_statistics(dataset.train)
+    red, green, blue = (round(255 * value) for value in mean)
+    return Inputs(
+        fit=DeviceImages(dataset.train, fit_indices, device),
+        val=DeviceImages(dataset.train, val_indices, device) if len(val_indices) else None,
+        augmentation=Augmentation(cell.augmentation, cell.seed, cell.image_size, (red, green, blue), device),
+        normalize=Normalizer(mean, std, device),
+    )
+
+
+def _show_images(model: nn.Module, inputs: Inputs) -> None:
+    """Let a model that starts from the data, such as a whitening layer, see the first images."""
+    init_from_images = getattr(model, "init_from_images", None)
+    if init_from_images is not None:
+        first = torch.arange(min(WHITENING_IMAGES, len(inputs.fit)))
+        init_from_images(inputs.normalize(inputs.fit.gather(first)))
+
+
+def _predictions(
+    scored: dict[str, Tensor],
+    dataset: Dataset,
+    training: Training,
+    val_indices: np.ndarray[Any, np.dtype[np.int64]],
+) -> Arrays:
+    val_logits = training.val_logits
+    num_classes = len(dataset.class_names)
+    return {name: tensor.cpu().numpy() for name, tensor in scored.items()} | {
+        "test_labels": dataset.test.labels,
+        "val_logits": np.zeros((0, num_classes), np.float32)
+        if val_logits is None
+        else val_logits.cpu().numpy(),
+        "val_labels": dataset.train.labels[val_indices],
+        "val_indices": val_indices,
+        "class_names": np.array(dataset.class_names),
+        "test_fingerprint": np.array(dataset.provenance.test_fingerprint),
+    }
+
+
+def _measure(
+    cell: CellSpec, training: Training, clock: Clock, process: Process, peak_was_reset: bool
+) -> tuple[Measurements, dict[str, str]]:
+    peak = read_peak(process.device, peak_was_reset)
+    warmup = min(WARMUP_STEPS, len(training.step_times_s) // 5)
+    spans, wall = clock.spans_s, clock.wall_s()
+    measurements = Measurements(
+        wall_time_s=wall,
+        startup_time_s=spans["startup"],
+        data_time_s=spans["data"],
+        train_time_s=spans["train"],
+        evaluate_time_s=spans["evaluate"],
+        write_time_s=spans["write"],
+        other_time_s=wall - sum(spans.values()),
+        num_steps=len(training.step_times_s),
+        warmup_steps=warmup,
+        images_per_s=cell.recipe.batch_size / median(training.step_times_s[warmup:]),
+        peak_resident_mib=_largest(peak.resident_mib, process),
+        peak_allocated_mib=_largest(peak.allocated_mib, process),
+        peak_reserved_mib=_largest(peak.reserved_mib, process),
+    )
+    return measurements, peak.reasons
+
+
+def _largest(value: float | None, process: Process) -> float | None:
+    return None if value is None else process.largest(value)

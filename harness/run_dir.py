@@ -1,0 +1,79 @@
+"""The folder of one run: opened before the work, filled after it, so that nothing is lost or half there."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.cell import CellSpec
+from harness.datasets.base import Dataset
+from harness.errors import StorageError, VerdictError
+from harness.files import reserve_space, write_arrays, write_text
+from harness.progress import CellProgress
+from harness.record import Failure, Record, read_record, record_path, write_record
+
+LOG_TAIL_LINES = 20
+_RECORD_BYTES = 2**20  # record, log and steps of a long run
+
+
+def now() -> str:
+    """The time as records keep it: ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def open_run_dir(run_dir: Path, cell: CellSpec, dataset: Dataset) -> None:
+    """Make the folder, move an earlier failure aside, and set aside the disk space for the results.
+
+    Raises:
+        StorageError: the folder cannot be written, or the disk has no room for the results: better
+            now than after hours of training.
+    """
+    previous = read_record(run_dir)
+    if previous is not None:
+        attempts = run_dir / "attempts"
+        number = len(list(attempts.glob("*.json"))) + 1
+        write_record_to = attempts / f"{number:03d}.json"
+        write_text(write_record_to, record_path(run_dir).read_text(encoding="utf-8"))
+        record_path(run_dir).unlink()
+    write_text(run_dir / "cell.json", json.dumps(cell.model_dump(), indent=1) + "\n")
+    num_logits = 2 * len(dataset.test.labels) + len(dataset.train.labels)
+    reserve_space(_reserve(run_dir), 4 * num_logits * len(dataset.class_names) + _RECORD_BYTES)
+
+
+def write_results(
+    run_dir: Path, predictions: dict[str, np.ndarray[Any, Any]], losses: list[float], times_s: list[float]
+) -> None:
+    """Write the predictions and the raw steps into the space that was set aside for them."""
+    _reserve(run_dir).unlink(missing_ok=True)
+    write_arrays(run_dir / "predictions.npz", predictions)
+    steps = {"loss": np.array(losses, np.float32), "time_s": np.array(times_s, np.float32)}
+    write_arrays(run_dir / "steps.npz", steps)
+
+
+def record_failure(
+    run_dir: Path, record: Record, error: Exception, burnt_s: float, progress: CellProgress
+) -> None:
+    """Keep why a run failed: its kind by the error's type, its message, the end of its log."""
+    if isinstance(error, VerdictError):
+        kind, message = error.kind, str(error)
+    else:
+        kind = "out_of_memory" if isinstance(error, torch.OutOfMemoryError | MemoryError) else "crashed"
+        message = f"{type(error).__name__}: {error}".partition("\n")[0]
+        progress.keep("".join(traceback.format_exception(error)))
+    progress.line(f"error: {message}")
+    _reserve(run_dir).unlink(missing_ok=True)
+    if isinstance(error, StorageError):
+        return  # a record would meet the same full disk; the run counts as unfinished
+    log = (run_dir / "log.txt").read_text(encoding="utf-8").splitlines()
+    failure = Failure(kind=kind, message=message, log_tail="\n".join(log[-LOG_TAIL_LINES:]), burnt_s=burnt_s)
+    write_record(run_dir, record.model_copy(update={"failure": failure}))
+
+
+def _reserve(run_dir: Path) -> Path:
+    return run_dir / ".reserved"
