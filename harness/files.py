@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,22 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy types its keyword arrays as bool
     with atomic_write(path) as file:
         file.write(buffer.getvalue())
+
+
+def clear_temporaries(folder: Path, min_age_s: float) -> None:
+    """Delete what processes that were killed while writing left in `folder`.
+
+    Raises:
+        StorageError: a file cannot be deleted.
+    """
+    for path in folder.glob(".*.tmp"):
+        try:
+            if time.time() - path.stat().st_mtime >= min_age_s:
+                path.unlink()
+        except FileNotFoundError:
+            continue  # its writer has just finished
+        except OSError as error:
+            raise storage_error(path, error) from error
 
 
 def reserve_space(path: Path, num_bytes: int) -> None:

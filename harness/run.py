@@ -4,30 +4,28 @@
     accelerate launch harness/run.py --dataset cifar10 --model fast_cnn,resnet20 --seed 0,1,2
     torchrun --nproc-per-node 2 harness/run.py --dataset cifar10        # data-parallel
 
-Cells that are finished in the output folder are not run again. This script is where everything is
-wired together; it parses, calls and prints.
+This script is where everything is wired together; it parses, calls and prints.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":  # `python harness/run.py` puts harness/ first on the path, not the project
     sys.path[0] = str(ROOT)
 
 import typer  # noqa: E402  # after the path is set
-import yaml  # noqa: E402
 
-from harness.cell import CellSpec, make_cell  # noqa: E402
+from harness.cell import CellSpec  # noqa: E402
 from harness.errors import DivergedError, UsageError, VerdictError  # noqa: E402
+from harness.files import clear_temporaries  # noqa: E402
 from harness.record import read_record  # noqa: E402
-from launch.matrix import expand, load_preset, make_matrix  # noqa: E402
+from launch.options import matrix_cells, read_cell, recipe_fields, split_list  # noqa: E402
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
@@ -36,13 +34,14 @@ if TYPE_CHECKING:
 EXIT_SOME_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+STALE_AFTER_S = 3600  # another launcher may be writing into the same folder
 
 HELP = """
 Train, measure and rank a matrix of image classifiers.
 
-Lists (A,B) make a matrix: every combination is one cell. Cells that are finished in --out are not
-run again. With none of --dataset, --model, --augment the demo preset runs: scikit-learn's digits,
-minutes on two cores.
+Lists (A,B) make a matrix: every combination is one cell. Cells that are
+finished in --out are not run again. With none of --dataset, --model and
+--augment the demo runs: digits, minutes.
 
 Examples:
 
@@ -54,82 +53,97 @@ Examples:
 
   accelerate launch --multi_gpu --num_processes 8 --num_machines 1 harness/run.py --dataset cifar10
 
-  ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 harness/run.py --processes 2
+  ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 harness/run.py
 """
+MATRIX, TRAINING, DATA, RUN = "The matrix", "Training", "Data", "The run"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+def _option(name: str, panel: str, text: str) -> object:
+    return typer.Option(f"--{name}", help=text, rich_help_panel=panel, show_default=False)
+
+
 @app.command(help=HELP)
 def command(
-    dataset: Annotated[str | None, typer.Option(help="cifar10, digits or imagefolder:PATH")] = None,
-    model: Annotated[str | None, typer.Option(help="models, such as fast_cnn,resnet20")] = None,
-    augment: Annotated[str | None, typer.Option(help="augmentations: none,flip_crop,cutout")] = None,
+    dataset: Annotated[str | None, _option("dataset", MATRIX, "cifar10, digits or imagefolder:PATH")] = None,
+    model: Annotated[
+        str | None, _option("model", MATRIX, "mlp, simple_cnn, fast_cnn, resnet20, resnet18 (fast_cnn)")
+    ] = None,
+    augment: Annotated[str | None, _option("augment", MATRIX, "none, flip_crop, cutout (flip_crop)")] = None,
     precision: Annotated[
-        str | None, typer.Option(help="fp32,bf16,fp16 [default: what accelerate was told, else bf16]")
+        str | None, _option("precision", MATRIX, "fp32, bf16, fp16 (what accelerate was told, else bf16)")
     ] = None,
-    seed: Annotated[str | None, typer.Option(help="seeds, such as 0,1,2")] = None,
-    epochs: Annotated[int | None, typer.Option(help="instead of the recipe's")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="global; SGD's learning rate follows")] = None,
-    set_: Annotated[
+    seed: Annotated[str | None, _option("seed", MATRIX, "seeds (0)")] = None,
+    preset: Annotated[str | None, _option("preset", MATRIX, "a matrix to start from: demo")] = None,
+    cell: Annotated[Path | None, _option("cell", MATRIX, "one cell from a JSON file, instead")] = None,
+    epochs: Annotated[int | None, _option("epochs", TRAINING, "passes over the training images")] = None,
+    batch_size: Annotated[
+        int | None, _option("batch-size", TRAINING, "over all processes; the learning rate follows")
+    ] = None,
+    accumulate: Annotated[
+        int | None, _option("accumulate", TRAINING, "micro-batches for one optimizer step (1)")
+    ] = None,
+    settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="another field of the recipe, such as lr=0.2"),
+        _option("set", TRAINING, "KEY=VALUE: any other field of the recipe, such as lr=0.2; repeatable"),
     ] = None,
-    val_fraction: Annotated[
-        float | None, typer.Option(help="share of training images held out [default: 0.1]")
-    ] = None,
-    image_size: Annotated[int | None, typer.Option(help="in pixels [default: 32]")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="micro-batches for one step [default: 1]")] = None,
-    tta: Annotated[bool, typer.Option("--tta", help="also score images and their mirror images")] = False,
-    processes: Annotated[
-        int | None, typer.Option(help="refuse to run on fewer or more [default: as launched]")
-    ] = None,
-    cpu: Annotated[bool, typer.Option("--cpu", help="do not use a GPU")] = False,
-    preset: Annotated[str | None, typer.Option(help="axes to start from, such as demo")] = None,
-    cell: Annotated[Path | None, typer.Option(help="run the one cell in this JSON file")] = None,
+    tta: Annotated[
+        bool, _option("tta", TRAINING, "also score each image together with its mirror image")
+    ] = False,
     data_dir: Annotated[
-        Path | None, typer.Option(help="where CIFAR-10 is, or is put [default: data/ beside harness/]")
+        Path | None, _option("data-dir", DATA, "where CIFAR-10 is, or is put (data/ in the project)")
     ] = None,
     allow_unofficial_data: Annotated[
-        bool,
-        typer.Option("--allow-unofficial-data", help="take CIFAR-10 files that are not the published ones"),
+        bool, _option("allow-unofficial-data", DATA, "take CIFAR-10 files that are not the published ones")
     ] = False,
-    out: Annotated[Path, typer.Option(help="where the runs are kept")] = Path("runs"),
+    val_fraction: Annotated[
+        float | None, _option("val-fraction", DATA, "share of the training images held out (0.1)")
+    ] = None,
+    image_size: Annotated[int | None, _option("image-size", DATA, "height and width in pixels (32)")] = None,
+    processes: Annotated[
+        int | None, _option("processes", RUN, "how many must train together (as many as are launched)")
+    ] = None,
+    cpu: Annotated[bool, _option("cpu", RUN, "leave the GPUs alone")] = False,
+    out: Annotated[Path, _option("out", RUN, "folder of the runs and their table (runs)")] = Path("runs"),
 ) -> None:
-    """Turn the options into cells, and run them."""
+    """Turn the options into cells, run them, and end with an exit code."""
     sys.stderr = sys.__stderr__  # see main()
-    num_processes = processes or int(os.environ.get("WORLD_SIZE", "1"))
+    recipe = {"epochs": epochs, "batch_size": batch_size}
     axes = {
         "dataset": dataset,
-        "models": _split(model),
-        "augmentations": _split(augment),
-        "precisions": _split(precision),
-        "seeds": _split(seed),
-        "image_size": image_size,
-        "val_fraction": val_fraction,
+        "models": split_list(model),
+        "augmentations": split_list(augment),
+        "precisions": split_list(precision),
+        "seeds": split_list(seed),
         "accumulation_steps": accumulate,
+        "val_fraction": val_fraction,
+        "image_size": image_size,
         "mirror_tta": tta or None,
     }
+    recipe = {name: value for name, value in recipe.items() if value is not None}
     axes = {name: value for name, value in axes.items() if value is not None}
+    num_processes = processes or int(os.environ.get("WORLD_SIZE", "1"))
     try:
-        recipe = _recipe_fields(epochs, batch_size, set_ or [])
-        cells = (
-            _cells(preset, axes, recipe, num_processes) if cell is None else [_read_cell(cell, axes, recipe)]
-        )
+        recipe |= recipe_fields(settings or [])
+        if cell is not None and (axes or recipe or preset):
+            raise UsageError("--cell says all about the cell: leave out the other options that describe one")
+        cells = [read_cell(cell)] if cell else matrix_cells(preset, axes, recipe, num_processes)
         _check_data_options(cells[0], data_dir, allow_unofficial_data)
         code = run_cells(cells, data_dir or ROOT / "data", allow_unofficial_data, out, cpu)
     except VerdictError as error:
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         code = EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print("interrupted: finished cells are kept; the same command goes on with the rest", file=sys.stderr)
+        _say("interrupted: finished cells are kept; the same command goes on with the rest")
         code = EXIT_INTERRUPTED
     raise typer.Exit(code)
 
 
 def run_cells(cells: list[CellSpec], data_dir: Path, allow_unofficial: bool, out: Path, cpu: bool) -> int:
     """Run the cells that are not finished, and rank all that are; the exit code.
+
+    All cells share one data set and image size, those of the first.
 
     Raises:
         VerdictError: the machine, the data or the disk is not what the cells need.
@@ -149,14 +163,14 @@ def run_cells(cells: list[CellSpec], data_dir: Path, allow_unofficial: bool, out
     process = start_process(cpu)
     console = Console() if process.is_main else None
     reporter = Reporter(console)
-    first = cells[0]
-    data = load_dataset(
-        first.dataset, data_dir, first.image_size, allow_unofficial, quiet=not process.is_main
-    )
+    name, size = cells[0].dataset, cells[0].image_size
+    data = load_dataset(name, data_dir, size, allow_unofficial, quiet=not process.is_main)
     cells = [_pin_data(cell, data) for cell in cells]
     for cell in cells:
         check_cell(cell, data, process)
     pending = process.agree([cell for cell in cells if not _is_finished(out, cell)])
+    if process.is_main:
+        clear_temporaries(out, STALE_AFTER_S)
     environment = describe_environment(process)
     reporter.line(_headline(cells, pending, data, process, environment.device))
     num_failed = 0
@@ -176,42 +190,9 @@ def run_cells(cells: list[CellSpec], data_dir: Path, allow_unofficial: bool, out
             write_csv(out)
     if console is not None:
         print_leaderboard(out, console)
-        console.print(f"runs: {out.resolve()}   table: {(out / 'results.csv').resolve()}", soft_wrap=True)
+        reporter.line(f"runs: {out.resolve()}   table: {out.resolve() / 'results.csv'}")
     leave_process_group()
     return EXIT_SOME_FAILED if num_failed else 0
-
-
-def _cells(
-    preset: str | None, axes: dict[str, Any], recipe: dict[str, Any], num_processes: int
-) -> list[CellSpec]:
-    if preset is None and not axes.keys() & {"dataset", "models", "augmentations"}:
-        preset = "demo"
-    start = load_preset(preset) if preset else {}
-    recipe = start.get("recipe", {}) | recipe
-    told = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if "precisions" not in axes and told != "no":
-        axes = axes | {"precisions": (told,)}
-    return expand(make_matrix(start | axes | {"recipe": recipe}), num_processes)
-
-
-def _read_cell(path: Path, axes: dict[str, Any], recipe: dict[str, Any]) -> CellSpec:
-    if axes or recipe:
-        raise UsageError(f"--cell {path} says all about the cell: leave out the options that describe one")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--cell {path}: cannot be read as JSON: {error}") from None
-    return make_cell(**values)
-
-
-def _recipe_fields(epochs: int | None, batch_size: int | None, settings: list[str]) -> dict[str, Any]:
-    fields: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise UsageError(f"--set {setting}: expected KEY=VALUE, such as lr=0.2")
-        fields[key] = yaml.safe_load(value)
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _check_data_options(cell: CellSpec, data_dir: Path | None, allow_unofficial: bool) -> None:
@@ -224,7 +205,7 @@ def _pin_data(cell: CellSpec, data: Dataset) -> CellSpec:
     fingerprint = data.provenance.fingerprint
     if cell.data_fingerprint not in (None, fingerprint):
         raise UsageError(
-            f"the cell was made for data with fingerprint {cell.data_fingerprint}, "
+            f"the cell is about data with fingerprint {cell.data_fingerprint}, "
             f"but {data.provenance.source} has {fingerprint}"
         )
     return cell if data.provenance.official else cell.model_copy(update={"data_fingerprint": fingerprint})
@@ -239,23 +220,27 @@ def _headline(
     cells: list[CellSpec], pending: list[CellSpec], data: Dataset, process: Process, device: str
 ) -> str:
     facts = data.provenance
-    finished = len(cells) - len(pending)
+    official = "" if facts.official else " (not the published set)"
     return (
-        f"{len(cells)} cell(s), {finished} finished already; {facts.dataset}: "
-        f"{facts.num_train_images:,} training and {facts.num_test_images:,} test images{'' if facts.official else ' (not the official set)'}; "
+        f"{len(cells)} cell(s), {len(cells) - len(pending)} finished already; {facts.dataset}: "
+        f"{facts.num_train_images:,} training and {facts.num_test_images:,} test images{official}; "
         f"{process.world_size} process(es) on {device}"
     )
 
 
-def _split(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+def _say(text: str) -> None:
+    """Print to stderr, once for each machine."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(text, file=sys.stderr)
 
 
 def main() -> None:
-    """Parse the command line; only the first process of a machine prints what is wrong with it."""
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")
-    app()
+    """Parse the command line; the first process of a machine speaks for the others about it."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        app()
+    with Path(os.devnull).open("w", encoding="utf-8") as silence:
+        sys.stdout = sys.stderr = silence
+        app()
 
 
 if __name__ == "__main__":

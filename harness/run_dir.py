@@ -14,7 +14,7 @@ import torch
 from harness.cell import CellSpec
 from harness.datasets.base import Dataset
 from harness.errors import StorageError, VerdictError
-from harness.files import reserve_space, write_arrays, write_text
+from harness.files import clear_temporaries, reserve_space, write_arrays, write_text
 from harness.progress import CellProgress
 from harness.record import Failure, Record, read_record, record_path, write_record
 
@@ -38,9 +38,9 @@ def open_run_dir(run_dir: Path, cell: CellSpec, dataset: Dataset) -> None:
     if previous is not None:
         attempts = run_dir / "attempts"
         number = len(list(attempts.glob("*.json"))) + 1
-        write_record_to = attempts / f"{number:03d}.json"
-        write_text(write_record_to, record_path(run_dir).read_text(encoding="utf-8"))
-        record_path(run_dir).unlink()
+        attempts.mkdir(exist_ok=True)
+        record_path(run_dir).replace(attempts / f"{number:03d}.json")
+    clear_temporaries(run_dir, min_age_s=0)
     write_text(run_dir / "cell.json", json.dumps(cell.model_dump(), indent=1) + "\n")
     num_logits = 2 * len(dataset.test.labels) + len(dataset.train.labels)
     reserve_space(_reserve(run_dir), 4 * num_logits * len(dataset.class_names) + _RECORD_BYTES)

@@ -39,4 +39,6 @@ def use_deterministic_kernels() -> None:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch asks for, before cuBLAS starts
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling fresh memory costs time and changes nothing that is read.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set at run time
     torch.backends.cudnn.benchmark = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -18,11 +20,14 @@ def wrap_model(model: nn.Module, cell: CellSpec, process: Process) -> nn.Module:
     """
     if cell.strategy == "single":
         return model
+    # torch 2.14 gave the switch a new name and warns about the old one
+    is_new = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    own_statistics: dict[str, Any] = {"forward_sync_buffers" if is_new else "broadcast_buffers": False}
     return DistributedDataParallel(
         model,
         device_ids=[process.device.index] if process.device.type == "cuda" else None,
-        broadcast_buffers=False,
         gradient_as_bucket_view=True,
+        **own_statistics,
     )
 
 

@@ -52,6 +52,8 @@ class Snapshot:
     settled: bool
     """Whether the last change is old enough that another one would show in the times."""
 
+    num_bytes: int
+
 
 def take_snapshot(root: Path, names: Iterable[str]) -> Snapshot:
     """Look at the files `names` below `root`, without reading them.
@@ -61,7 +63,7 @@ def take_snapshot(root: Path, names: Iterable[str]) -> Snapshot:
     """
     names = tuple(names)
     digest = hashlib.sha256(f"verdict-snapshot-{_FORMAT}\0".encode() + os.fsencode(root.resolve()))
-    newest_ns = 0
+    newest_ns = num_bytes = 0
     for name in names:
         try:
             status = (root / name).stat()
@@ -71,8 +73,9 @@ def take_snapshot(root: Path, names: Iterable[str]) -> Snapshot:
         state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         digest.update(b"\0%b\0%b" % (os.fsencode(name), repr(state).encode()))
         newest_ns = max(newest_ns, status.st_mtime_ns, status.st_ctime_ns)
+        num_bytes += status.st_size
     settled = newest_ns < time.time_ns() - _SETTLED_NS
-    return Snapshot(root, names, digest.hexdigest(), settled)
+    return Snapshot(root, names, digest.hexdigest(), settled, num_bytes)
 
 
 def known_digests(snapshot: Snapshot, compute: Callable[[], dict[str, str]]) -> dict[str, str]:

@@ -124,8 +124,11 @@ def extract(archive: Path, folder: Path) -> None:
     scratch = folder.with_name(f".{folder.name}.tmp")
     try:
         shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-        with tarfile.open(archive, "r:gz") as tar:
-            tar.extractall(scratch, filter="data")
+        with gzip.open(archive) as stream:
+            with tarfile.open(fileobj=stream, mode="r:") as tar:
+                tar.extractall(scratch, filter="data")
+            while stream.read(_CHUNK_BYTES):  # the checksum is compared at the very end, behind the last file
+                pass
         if not (scratch / folder.name).is_dir():
             raise DataError(f"{archive}: holds no folder {folder.name}: delete it to download it again")
         (scratch / folder.name).rename(folder)

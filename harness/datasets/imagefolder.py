@@ -3,8 +3,8 @@
     PATH/train/<class>/**, PATH/test/<class>/**     (or val/ where there is no test/)
     PATH/<class>/**                                 (split 80/20 into train and test)
 
-Files are listed, hashed, decoded by several threads (Pillow's decoders let go of the interpreter lock) and
-cached. Images are in order of class, then path. `decode.py` says how an image becomes square.
+Files are listed, hashed, decoded and cached. Images are in order of class, then path. `decode.py` says how
+an image becomes square.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from harness.errors import DataError
 _TEST_FRACTION = 0.2
 _BLOCK = 512
 _MAX_THREADS = 16
+_SMALL_FILE_BYTES = 16_384
+"""Below this mean size one thread is the fastest: Pillow lets go of the interpreter lock only to decode."""
+
 _VERSION = "verdict-imagefolder-1"
 """Change it when the same files would be decoded to other pixels."""
 
@@ -68,13 +71,15 @@ def load_imagefolder(root: Path, image_size: int, quiet: bool) -> Dataset:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
     samples = listing.train + listing.test
     snapshot = take_snapshot(root, [name for name, _ in samples])
-    digests = known_digests(snapshot, lambda: {"content": _content_hash(snapshot, quiet)})
+    small = snapshot.num_bytes < _SMALL_FILE_BYTES * len(samples)
+    threads = 1 if small else min(os.cpu_count() or 1, _MAX_THREADS)
+    digests = known_digests(snapshot, lambda: {"content": _content_hash(snapshot, threads, quiet)})
     layout = repr((_VERSION, listing.class_names, listing.train, listing.test, digests["content"]))
     return cached_dataset(
         name="imagefolder",
         snapshot=snapshot,
         content_key=hashlib.sha256(layout.encode()).hexdigest(),
-        build=lambda: _decode(root, listing, image_size),
+        build=lambda: _decode(root, listing, image_size, threads),
         image_size=image_size,
         official=False,
         quiet=quiet,
@@ -185,12 +190,12 @@ def _samples(classes: dict[str, list[str]]) -> list[tuple[str, int]]:
     return [(name, label) for label, files in enumerate(classes.values()) for name in files]
 
 
-def _content_hash(snapshot: Snapshot, quiet: bool) -> str:
+def _content_hash(snapshot: Snapshot, threads: int, quiet: bool) -> str:
     """SHA-256 over the paths and contents of all files."""
     paths = [snapshot.root / name for name in snapshot.names]
     digest = hashlib.sha256()
     with progress(f"hashing {snapshot.root}", len(paths), "images", quiet) as advance:
-        for names, hashes in zip(_blocks(snapshot.names), _parallel(_hash, paths), strict=True):
+        for names, hashes in zip(_blocks(snapshot.names), _parallel(_hash, paths, threads), strict=True):
             for name, file_digest in zip(names, hashes, strict=True):
                 digest.update(os.fsencode(name) + b"\0" + file_digest.encode())
             advance(len(hashes))
@@ -201,13 +206,13 @@ def _hash(path: Path) -> str:
     return file_hash(path, "sha256")
 
 
-def _decode(root: Path, listing: _Listing, image_size: int) -> Contents:
+def _decode(root: Path, listing: _Listing, image_size: int, threads: int) -> Contents:
     not_square = 0
 
     def blocks(samples: list[tuple[str, int]]) -> Iterator[Images]:
         nonlocal not_square
         paths = [root / name for name, _ in samples]
-        for decoded in _parallel(lambda path: decode_image(path, image_size), paths):
+        for decoded in _parallel(lambda path: decode_image(path, image_size), paths, threads):
             not_square += sum(not square for _, square in decoded)
             yield np.stack([image for image, _ in decoded])
 
@@ -222,11 +227,11 @@ def _decode(root: Path, listing: _Listing, image_size: int) -> Contents:
     return Contents(listing.class_names, train, test, notes)
 
 
-def _parallel(work: Callable[[Path], _T], paths: Sequence[Path]) -> Iterator[list[_T]]:
-    """`work` done on all paths by several threads; results in order, block by block."""
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS)) as pool:
+def _parallel(work: Callable[[Path], _T], paths: Sequence[Path], threads: int) -> Iterator[list[_T]]:
+    """`work` done on all paths; results in order, block by block."""
+    with ThreadPoolExecutor(threads) as pool:
         for block in _blocks(paths):
-            yield list(pool.map(work, block))
+            yield list(map(work, block) if threads == 1 else pool.map(work, block))
 
 
 def _blocks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:

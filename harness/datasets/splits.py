@@ -57,8 +57,8 @@ def _check_room(classes: Sequence[int], sizes: Sequence[int], fraction: float, n
             )
     if not len(classes) <= num_held_out <= sum(sizes) - len(classes):
         raise DataError(
-            f"holding out {fraction:g} of {sum(sizes):,} images makes {num_held_out:,}: too few on one side for "
-            f"one of each of the {len(classes)} classes; choose another share or add images"
+            f"holding out {fraction:g} of {sum(sizes):,} images makes {num_held_out:,}: one side has too few "
+            f"for an image of each of the {len(classes)} classes; choose another share or add images"
         )
 
 

@@ -1,0 +1,278 @@
+"""The leaderboard: one table for each set of data; below them, what could not be ranked.
+
+print_leaderboard(Path("runs"), Console())
+
+Runs on data with different fingerprints never share a table. Whatever comes from a record is shown
+through `Text`, so that rich reads no markup in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.datasets.base import DataProvenance
+from harness.record import Measurements, ModelFacts
+from results.metrics import CONFIDENCE
+from results.references import Reference, leaderboard_references
+from results.score import Score, ranked, vendor_bar_percent
+from results.store import MAX_LINE_LENGTH, Run, StoredRuns, load_runs, one_line
+
+UNKNOWN = "—"
+BELOW_BAR = "*"
+CIFAR10_TEST_IMAGES = 10_000
+
+_RANK_WIDTH = len("claim")
+_GAP = 2
+"""Spaces between two columns of the table."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    header: str
+    importance: int
+    """Columns that do not fit into the width are left out, the highest number first."""
+
+    align: Literal["left", "right"]
+    of_run: Callable[[Run, Score], str]
+    of_reference: Callable[[Reference], str] = lambda _: UNKNOWN
+
+
+_COLUMNS: tuple[_Column, ...] = (
+    _Column("\nmodel", 1, "left", lambda run, _: run.record.cell.model, lambda entry: entry.name),
+    _Column("\naugment", 2, "left", lambda run, _: run.record.cell.augmentation),
+    _Column("\nprec.", 6, "left", lambda run, _: _precision(run)),
+    _Column("\nseed", 7, "right", lambda run, _: str(run.record.cell.seed)),
+    _Column("\nepochs", 13, "right", lambda run, _: str(run.record.cell.recipe.epochs)),
+    _Column(
+        "accuracy %\n95% interval",
+        3,
+        "left",
+        lambda _, score: f"{score.accuracy_percent:5.2f} {_interval(score)}",
+        lambda entry: f"{entry.accuracy_percent:5.2f}",
+    ),
+    _Column("\nPFLOP", 5, "right", lambda _, score: _number(score.total_train_pflop)),
+    _Column("acc. /\nPFLOP", 4, "right", lambda _, score: _number(score.accuracy_per_pflop)),
+    _Column(
+        "\nparams",
+        8,
+        "right",
+        lambda run, _: _number(_model(run).num_params),
+        lambda entry: _number(entry.num_params),
+    ),
+    _Column("% of GPipe\nparams", 11, "right", lambda _, score: _number(score.share_of_gpipe_params_percent)),
+    _Column("train\ntime", 9, "right", lambda run, _: _train_time(run)),
+    _Column(
+        "images\n/ s",
+        10,
+        "right",
+        lambda run, _: _number(_measured(run).images_per_s),
+    ),
+    _Column("peak memory\nMiB", 12, "right", lambda run, _: _memory(run)),
+    _Column("\ncell", 14, "left", lambda run, _: run.record.cell_id),
+)
+
+
+def print_leaderboard(folder: Path, console: Console) -> None:
+    """Print the leaderboard of the runs in `folder`.
+
+    Raises:
+        UsageError: `folder` cannot be read or holds no run.
+    """
+    stored = load_runs(folder)
+    groups = _group_by_data(stored.runs)
+    for runs in groups:
+        _print_group(ranked(runs), console)
+    if not groups:
+        console.print("No finished run to rank yet.")
+    _print_unranked(stored, console)
+
+
+def _group_by_data(runs: list[Run]) -> list[list[Run]]:
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        if run.scores is not None:
+            data = _data(run)
+            groups.setdefault((data.dataset, data.fingerprint), []).append(run)
+    return sorted(groups.values(), key=lambda runs: _data_order(_data(runs[0])))
+
+
+def _data_order(data: DataProvenance) -> tuple[str, bool, int, str]:
+    """Official data first, then the larger test set."""
+    return data.dataset, not data.official, -data.num_test_images, data.fingerprint
+
+
+def _print_group(rows: list[tuple[Run, Score]], console: Console) -> None:
+    console.print(Text(_title(rows[0][0]), style="bold"))
+    console.print()
+    console.print(_table(rows, console.width))
+    console.print()
+    console.print(Text("\n".join(_caption(_data(rows[0][0]))), style="dim"))
+    console.print()
+    console.print(Text(_summary(*rows[0]), style="bold"))
+    console.print()
+
+
+def _print_unranked(stored: StoredRuns, console: Console) -> None:
+    """Print the failed runs, the number of unfinished ones and the warnings."""
+    failed = [run for run in stored.runs if run.record.status == "failed"]
+    if failed:
+        console.print(f"Failed runs: {len(failed)}", style="bold")
+    for run in failed:
+        failure = run.record.failure
+        reason = f"{failure.kind}: {failure.message}" if failure else "no reason recorded"
+        line = one_line(f"{run.record.cell.label()} ({run.record.cell_id}): {reason}", MAX_LINE_LENGTH)
+        console.print(Text(f"  {line}"), soft_wrap=True)
+    if stored.num_unfinished:
+        console.print(f"Unfinished runs, without a record yet: {stored.num_unfinished}")
+    for warning in stored.warnings:
+        console.print(Text(f"left out: {warning}", style="yellow"), soft_wrap=True)
+
+
+def _table(rows: list[tuple[Run, Score]], width: int) -> Table:
+    cells = {column: [one_line(column.of_run(run, score)) for run, score in rows] for column in _COLUMNS}
+    shown = _fitting(cells, width)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table.add_column("\nrank", justify="right", no_wrap=True)
+    for column in shown:
+        # Only the names of references, which may wrap, are longer than the column is planned for.
+        table.add_column(column.header, justify=column.align, no_wrap=column is not _COLUMNS[0])
+    num_clearing = sum(score.clears_vendor_bar for _, score in rows)
+    for index in range(len(rows)):
+        below = index >= num_clearing
+        table.add_row(
+            f"{index + 1}{BELOW_BAR if below else ' '}",
+            *(Text(cells[column][index]) for column in shown),
+            style="yellow" if below else "",
+            end_section=index + 1 in (num_clearing, len(rows)),
+        )
+    for entry in leaderboard_references():
+        table.add_row("claim", *(Text(column.of_reference(entry)) for column in shown), style="dim")
+    return table
+
+
+def _fitting(cells: dict[_Column, list[str]], width: int) -> list[_Column]:
+    """The most important columns that fit into `width`, in the order in which they are shown."""
+    used = _RANK_WIDTH
+    shown = set()
+    for column in sorted(cells, key=lambda column: column.importance):
+        reference_words = [
+            word for entry in leaderboard_references() for word in column.of_reference(entry).split()
+        ]
+        texts = [*column.header.split("\n"), *cells[column], *reference_words]
+        used += _GAP + max(cell_len(text) for text in texts)
+        if used > width:
+            break
+        shown.add(column)
+    return [column for column in cells if column in shown]
+
+
+def _title(run: Run) -> str:
+    data = _data(run)
+    official = "official" if data.official else "not official"
+    return one_line(
+        f"{run.record.cell.dataset} ({official}): {data.num_train_images:,} train, "
+        f"{data.num_test_images:,} test images; fingerprint {data.fingerprint[:8]}"
+    )
+
+
+def _caption(data: DataProvenance) -> list[str]:
+    lines = [
+        "acc. / PFLOP: test accuracy in % over total training compute, forward + backward "
+        "(1 MAC = 2 FLOPs, 1 PFLOP = 1e15 FLOPs).",
+        f"Bar: the {CONFIDENCE:.0%} Wilson interval lies above {vendor_bar_percent():g}%, which Detectocorp "
+        f"claims. Rows that clear it come first; those marked {BELOW_BAR} do not.",
+        f"claim: a system neither trained nor measured here; {UNKNOWN} is undisclosed or not stated.",
+    ]
+    if data.dataset != "cifar10":
+        lines.append("The claims are about CIFAR-10: they cannot be compared with the rows of this table.")
+    elif not _official_cifar10_test(data):
+        lines.append(
+            "The rows were not measured on the 10,000 official test images of CIFAR-10 that the claims "
+            "are about."
+        )
+    return lines + [one_line(note) for note in data.notes]
+
+
+def _summary(run: Run, score: Score) -> str:
+    """What the first row of a table says, as one sentence."""
+    data, cell = _data(run), run.record.cell
+    best = (
+        f"{cell.model}/{cell.augmentation}, {score.accuracy_percent:.1f}% {_interval(score)}, "
+        f"{_number(score.total_train_pflop)} PFLOP"
+    )
+    bar = f"{vendor_bar_percent():g}%"
+    if data.dataset != "cifar10":
+        relation = "above" if score.clears_vendor_bar else "not above"
+        return f"Best value: {best}: {relation} the bar of {bar}; the claims are about other data."
+    if not score.clears_vendor_bar:
+        return f"No run clears Detectocorp's claimed {bar}; the best value below it: {best}."
+    where = "" if _official_cifar10_test(data) else " (claimed for other test images)"
+    return (
+        f"Best value: {best}: clears Detectocorp's claimed {bar} and reaches "
+        f"{score.share_of_gpipe_accuracy_percent:.1f}% of GPipe's accuracy with "
+        f"{score.share_of_gpipe_params_percent:.2g}% of its parameters{where}."
+    )
+
+
+def _official_cifar10_test(data: DataProvenance) -> bool:
+    return data.official and data.num_test_images == CIFAR10_TEST_IMAGES
+
+
+def _data(run: Run) -> DataProvenance:
+    assert run.record.data is not None
+    return run.record.data
+
+
+def _model(run: Run) -> ModelFacts:
+    assert run.record.model is not None
+    return run.record.model
+
+
+def _measured(run: Run) -> Measurements:
+    assert run.record.measurements is not None
+    return run.record.measurements
+
+
+def _interval(score: Score) -> str:
+    return f"[{score.accuracy_low_percent:.1f}, {score.accuracy_high_percent:.1f}]"
+
+
+def _precision(run: Run) -> str:
+    cell = run.record.cell
+    return f"{cell.precision}×{cell.num_processes}" if cell.num_processes > 1 else cell.precision
+
+
+def _train_time(run: Run) -> str:
+    seconds = _measured(run).train_time_s
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _memory(run: Run) -> str:
+    """Peak memory, saying which: of the tensors on a GPU, or of the whole process on a CPU."""
+    measured = _measured(run)
+    if measured.peak_allocated_mib is not None:
+        return f"{measured.peak_allocated_mib:,.0f} allocated"
+    return UNKNOWN if measured.peak_resident_mib is None else f"{measured.peak_resident_mib:,.0f} resident"
+
+
+def _number(value: float | None) -> str:
+    """Three significant digits, in thousands (k), millions (M) and so on."""
+    if value is None:
+        return UNKNOWN
+    for suffix in ("", "k", "M", "G"):
+        text = f"{value:#.3g}"
+        if "e+" not in text:
+            return text.rstrip(".") + suffix
+        value /= 1000
+    return f"{value:.3g}T"

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cell import CellSpec, Recipe, make_cell, make_recipe
+from harness.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+
+RECIPE: dict[str, Any] = {
+    "epochs": 10,
+    "batch_size": 512,
+    "optimizer": "sgd",
+    "lr": 0.4,
+    "weight_decay": 5e-4,
+    "schedule": "cosine",
+}
+CELL: dict[str, Any] = {
+    "dataset": "cifar10",
+    "model": "resnet20",
+    "augmentation": "flip_crop",
+    "recipe": RECIPE,
+    "precision": "bf16",
+}
+
+# Every field, none at its default.
+FULL: dict[str, Any] = {
+    "dataset": "imagefolder:/data/parts",
+    "data_fingerprint": "0" * 64,
+    "image_size": 64,
+    "val_fraction": 0.2,
+    "model": "fast_cnn",
+    "augmentation": "cutout",
+    "recipe": {
+        "epochs": 8,
+        "batch_size": 1024,
+        "optimizer": "adamw",
+        "lr": 0.001,
+        "weight_decay": 0.05,
+        "schedule": "triangular",
+        "momentum": 0.85,
+        "warmup_fraction": 0.23,
+        "final_lr_fraction": 0.07,
+        "norm_bias_lr_scale": 64.0,
+        "label_smoothing": 0.2,
+        "ema_decay": 0.99,
+    },
+    "precision": "fp16",
+    "strategy": "ddp",
+    "num_processes": 2,
+    "accumulation_steps": 4,
+    "mirror_tta": True,
+    "seed": 7,
+}
+
+
+def changed(**values: Any) -> CellSpec:
+    """The plain cell with some fields changed; `recipe__lr` is the recipe's `lr`."""
+    recipe = {key.removeprefix("recipe__"): values.pop(key) for key in list(values) if "__" in key}
+    return make_cell(**{**CELL, "recipe": {**RECIPE, **recipe}, **values})
+
+
+def test_the_id_of_a_cell_never_changes() -> None:
+    # A cell id names the folder of a finished run, on every machine and in every later version. If
+    # these fail, runs that people have paid for are no longer found and are trained again: change
+    # the code back, never these lines.
+    assert make_cell(**CELL).cell_id == "e28566e0a9a1"
+    assert make_cell(**FULL).cell_id == "0ecf1674ac11"
+
+
+def test_the_defaults_never_change() -> None:
+    # Fields at their default are left out of the id: with another default, an old id would name a
+    # cell that was trained in another way.
+    defaults = {
+        model.__name__: {
+            name: field.default for name, field in model.model_fields.items() if not field.is_required()
+        }
+        for model in (CellSpec, Recipe)
+    }
+    assert defaults == {
+        "CellSpec": {
+            "schema_version": 1,
+            "data_fingerprint": None,
+            "image_size": 32,
+            "val_fraction": 0.1,
+            "strategy": "single",
+            "num_processes": 1,
+            "accumulation_steps": 1,
+            "mirror_tta": False,
+            "seed": 0,
+        },
+        "Recipe": {
+            "momentum": 0.9,
+            "warmup_fraction": 0.1,
+            "final_lr_fraction": 0.0,
+            "norm_bias_lr_scale": 1.0,
+            "label_smoothing": 0.0,
+            "ema_decay": None,
+        },
+    }
+
+
+def test_the_id_is_the_same_in_another_process() -> None:
+    # A new process has another hash seed, so an id that hung on the order of a set would differ.
+    code = (
+        "import json, sys; from harness.cell import make_cell\n"
+        "print(make_cell(**json.load(sys.stdin)).cell_id)"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        input=json.dumps(FULL),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert child.stdout.strip() == make_cell(**FULL).cell_id
+
+
+def test_neither_the_order_of_fields_nor_spelling_out_a_default_changes_the_id() -> None:
+    plain = make_cell(**CELL)
+    backwards = {key: CELL[key] for key in reversed(CELL)}
+    backwards["recipe"] = {key: RECIPE[key] for key in reversed(RECIPE)}
+    assert make_cell(**backwards).cell_id == plain.cell_id
+    assert make_cell(**plain.model_dump()).cell_id == plain.cell_id
+    assert CellSpec.model_validate_json(plain.model_dump_json()) == plain
+
+
+def test_a_whole_number_means_the_same_with_and_without_a_point() -> None:
+    assert changed(recipe__lr=1).cell_id == changed(recipe__lr=1.0).cell_id
+
+
+def test_every_field_of_a_cell_counts_for_its_id() -> None:
+    variants = [
+        make_cell(**CELL),
+        changed(dataset="digits"),
+        changed(data_fingerprint="0" * 64),
+        changed(image_size=64),
+        changed(val_fraction=0.2),
+        changed(model="resnet18"),
+        changed(augmentation="cutout"),
+        changed(precision="fp32"),
+        changed(strategy="ddp", num_processes=2),
+        changed(strategy="ddp", num_processes=4),
+        changed(accumulation_steps=2),
+        changed(mirror_tta=True),
+        changed(seed=1),
+        *(changed(**{f"recipe__{key}": FULL["recipe"][key]}) for key in Recipe.model_fields),
+    ]
+    assert {name for cell in variants for name in cell.model_fields_set} >= CellSpec.model_fields.keys() - {
+        "schema_version"
+    }
+    assert len({cell.cell_id for cell in variants}) == len(variants)
+
+
+def test_where_the_images_lie_counts_only_without_their_fingerprint() -> None:
+    here, there = "imagefolder:/here", "imagefolder:/there"
+    assert changed(dataset=here).cell_id != changed(dataset=there).cell_id
+    known = [changed(dataset=path, data_fingerprint="a" * 64).cell_id for path in (here, there)]
+    assert known[0] == known[1]
+    assert known[0] != changed(dataset=here, data_fingerprint="b" * 64).cell_id
+    assert known[0] != changed(dataset="cifar10", data_fingerprint="a" * 64).cell_id
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"dataset": "cifar11"}, "dataset"),
+        ({"dataset": "imagefolder"}, "dataset"),
+        ({"dataset": "digits:/here"}, "dataset"),
+        ({"model": "resnet21"}, "model"),
+        ({"augmentation": "flip"}, "augmentation"),
+        ({"image_size": 7}, "image_size"),
+        ({"image_size": "big"}, "image_size"),
+        ({"val_fraction": 0.6}, "val_fraction"),
+        ({"val_fraction": float("nan")}, "val_fraction"),
+        ({"precision": "int8"}, "precision"),
+        ({"strategy": "fsdp"}, "strategy"),
+        ({"strategy": "ddp"}, "strategy"),
+        ({"num_processes": 2}, "strategy"),
+        ({"num_processes": 0}, "num_processes"),
+        ({"accumulation_steps": 0}, "accumulation_steps"),
+        ({"accumulation_steps": 3}, "batch size"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**31}, "seed"),
+        ({"schema_version": 2}, "schema_version"),
+        ({"epochs": 3}, "epochs"),
+        ({"recipe": None}, "recipe"),
+        ({"recipe__epochs": 0}, "recipe.epochs"),
+        ({"recipe__epochs": 1.5}, "recipe.epochs"),
+        ({"recipe__batch_size": 1}, "recipe.batch_size"),
+        ({"recipe__optimizer": "adam"}, "recipe.optimizer"),
+        ({"recipe__lr": 0}, "recipe.lr"),
+        ({"recipe__lr": float("inf")}, "recipe.lr"),
+        ({"recipe__weight_decay": -1}, "recipe.weight_decay"),
+        ({"recipe__schedule": "step"}, "recipe.schedule"),
+        ({"recipe__momentum": 1}, "recipe.momentum"),
+        ({"recipe__warmup_fraction": 1}, "recipe.warmup_fraction"),
+        ({"recipe__final_lr_fraction": 1.1}, "recipe.final_lr_fraction"),
+        ({"recipe__norm_bias_lr_scale": 0}, "recipe.norm_bias_lr_scale"),
+        ({"recipe__label_smoothing": 1}, "recipe.label_smoothing"),
+        ({"recipe__ema_decay": 1}, "recipe.ema_decay"),
+        ({"recipe__nesterov": True}, "recipe.nesterov"),
+    ],
+)
+def test_an_invalid_value_is_one_line_that_names_it(values: dict[str, Any], key: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        changed(**values)
+    message = str(raised.value)
+    assert key in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("key", CELL)
+def test_a_missing_field_of_a_cell_is_named(key: str) -> None:
+    with pytest.raises(UsageError, match=f"^cell: '{key}' is missing$"):
+        make_cell(**{name: value for name, value in CELL.items() if name != key})
+
+
+@pytest.mark.parametrize("key", RECIPE)
+def test_a_missing_field_of_a_recipe_is_named(key: str) -> None:
+    with pytest.raises(UsageError, match=f"^recipe: '{key}' is missing$"):
+        make_recipe({name: value for name, value in RECIPE.items() if name != key})
+
+
+def test_the_batch_size_that_is_proposed_works() -> None:
+    with pytest.raises(UsageError, match=r"try --batch-size 513$"):
+        changed(accumulation_steps=3)
+    assert changed(accumulation_steps=3, recipe__batch_size=513).micro_batch_size == 171
+
+
+def test_a_cell_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        make_cell(**CELL).seed = 1  # type: ignore[misc]
+
+
+def test_the_micro_batch_is_the_global_batch_shared_by_processes_and_steps() -> None:
+    assert make_cell(**CELL).micro_batch_size == 512
+    assert make_cell(**FULL).micro_batch_size == 1024 // (2 * 4)
+
+
+def test_the_label_says_what_people_tell_cells_apart_by() -> None:
+    assert make_cell(**CELL).label() == "resnet20 flip_crop bf16 seed 0"
+    assert make_cell(**FULL).label() == "fast_cnn cutout fp16 x2 seed 7"
