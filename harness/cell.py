@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import textwrap
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -189,4 +190,6 @@ def first_problem(error: ValidationError, what: str) -> str:
         return f"{what}: '{key}' is missing"
     if problem["type"] == "extra_forbidden":
         return f"{what}: there is no '{key}'"
-    return f"{what}: {key}: {problem['msg']}, not {problem['input']!r}"
+    if problem["type"] == "json_invalid":
+        return f"{what}: {problem['msg']}"
+    return f"{what}: {key}: {problem['msg']}, not {textwrap.shorten(repr(problem['input']), 80)}"

@@ -6,11 +6,11 @@ Only the main process reports; the others hold a `Reporter` that says nothing.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self, TextIO
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from harness.cell import CellSpec
@@ -27,7 +27,7 @@ class Reporter:
     def line(self, text: str) -> None:
         """Print one line."""
         if self._console is not None:
-            self._console.print(escape(text), highlight=False, soft_wrap=True)
+            self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def cell(self, cell: CellSpec, title: str, log_path: Path) -> CellProgress:
         """The progress of one cell, to be used in a `with` block."""
@@ -101,7 +101,7 @@ class CellProgress:
     def line(self, text: str) -> None:
         """Print one line and keep it, with the time, in the cell's log."""
         if self._console is not None:
-            self._console.print(escape(text), highlight=False, soft_wrap=True)
+            self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
         self.keep(text)
 
     def keep(self, text: str) -> None:
@@ -115,4 +115,7 @@ class CellProgress:
         try:
             self._log.write(f"{time.strftime('%H:%M:%S')} {text}\n")
         except OSError as error:
+            log, self._log = self._log, None
+            with suppress(OSError):  # closing tries again to write what did not fit
+                log.close()
             raise storage_error(self._log_path, error) from error

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.cell import CellSpec, first_problem
 from harness.datasets.base import DataProvenance
-from harness.errors import DataError
+from harness.errors import DataError, UsageError
 from harness.files import write_text
 
 
@@ -182,5 +182,6 @@ def read_record(run_dir: Path) -> Record | None:
         raise DataError(f"{path}: cannot be read: {error}") from None
     try:
         return Record.model_validate_json(text)
-    except ValidationError as error:
-        raise DataError(f"{path}: {first_problem(error, 'record')}") from None
+    except (ValidationError, UsageError) as error:
+        problem = first_problem(error, "record") if isinstance(error, ValidationError) else str(error)
+        raise DataError(f"{path}: {problem}") from None

@@ -60,6 +60,7 @@ def record_failure(
     run_dir: Path, record: Record, error: Exception, burnt_s: float, progress: CellProgress
 ) -> None:
     """Keep why a run failed: its kind by the error's type, its message, the end of its log."""
+    _reserve(run_dir).unlink(missing_ok=True)  # first: a full disk has no room for the log and the record
     if isinstance(error, VerdictError):
         kind, message = error.kind, str(error)
     else:
@@ -67,7 +68,6 @@ def record_failure(
         message = f"{type(error).__name__}: {error}".partition("\n")[0]
         progress.keep("".join(traceback.format_exception(error)))
     progress.line(f"error: {message}")
-    _reserve(run_dir).unlink(missing_ok=True)
     if isinstance(error, StorageError):
         return  # a record would meet the same full disk; the run counts as unfinished
     log = (run_dir / "log.txt").read_text(encoding="utf-8").splitlines()

@@ -95,6 +95,7 @@ def _reflect(index: Tensor, size: int) -> Tensor:
 
 def _within(centre: Tensor, size: int) -> Tensor:
     """Bool [B, size]: positions inside the square of side size // 2 around each centre."""
-    half = size // 4
+    side = size // 2
+    first = centre - side // 2
     position = torch.arange(size, device=centre.device)
-    return (position >= centre - half) & (position < centre + half)
+    return (position >= first) & (position < first + side)

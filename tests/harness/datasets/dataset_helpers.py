@@ -77,7 +77,12 @@ def start_reply(handler: BaseHTTPRequestHandler, status: int, headers: dict[str,
 
 
 def whole(
-    content: bytes, *, ranges: bool = True, stop_after: int | None = None, chunk: int = 1 << 16, pause_s: float = 0
+    content: bytes,
+    *,
+    ranges: bool = True,
+    stop_after: int | None = None,
+    chunk: int = 1 << 16,
+    pause_s: float = 0,
 ) -> Reply:
     """A server of `content`: with or without ranges, cutting each reply off, or taking its time."""
 
@@ -147,7 +152,9 @@ def md5s(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-def write_image(path: Path, seed: int, size: tuple[int, int] = (12, 12)) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def write_image(
+    path: Path, seed: int, size: tuple[int, int] = (12, 12)
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Write a random RGB image; a suffix without loss keeps the returned pixels [H, W, 3]."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_helpers import FileServer, Reply, run_on_tiny_disk, serving, start_child, start_reply, status_only, whole
+from dataset_helpers import (
+    FileServer,
+    Reply,
+    run_on_tiny_disk,
+    serving,
+    start_child,
+    start_reply,
+    status_only,
+    whole,
+)
 
 from harness.datasets import download
 from harness.datasets.download import extract, fetch

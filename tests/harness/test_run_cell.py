@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from harness.cell import CellSpec, make_cell, make_recipe
+from harness.datasets.base import Dataset, ImageSet, make_dataset
+from harness.environment import describe_environment
+from harness.errors import DivergedError, HardwareError, UsageError
+from harness.process import Process
+from harness.progress import Reporter
+from harness.record import Record, read_record
+from harness.run_cell import Run, check_cell, run_cell
+
+ONE_PROCESS = Process(0, 0, 1, torch.device("cpu"), "NO", None)
+
+
+@pytest.fixture(scope="module")
+def striped_images() -> Dataset:
+    """Three easy classes: noise that is brighter in one of the channels."""
+    generator = np.random.default_rng(0)
+
+    def images(num: int) -> ImageSet:
+        labels = np.arange(num, dtype=np.int64) % 3
+        pixels = generator.integers(0, 200, (num, 3, 32, 32))
+        pixels[np.arange(num), labels] += 50
+        return ImageSet(pixels.astype(np.uint8), labels)
+
+    return make_dataset("digits", "a test", images(200), images(61), ("r", "g", "b"), official=False)
+
+
+RunFunction = Callable[..., tuple[Record, dict[str, Any], dict[str, Any]]]
+
+
+@pytest.fixture
+def run(striped_images: Dataset, tmp_path: Path) -> RunFunction:
+    """Run one cell and return its record, predictions and steps."""
+
+    def run_one(folder: str = "run", **changes: Any) -> tuple[Record, dict[str, Any], dict[str, Any]]:
+        cell = small_cell(**changes)
+        environment = describe_environment(ONE_PROCESS)
+        run_dir = tmp_path / folder
+        reporter = Reporter(Console(file=StringIO()))
+        run_cell(Run(cell, striped_images, ONE_PROCESS, environment, run_dir, "x"), reporter, "cell")
+        record = read_record(run_dir)
+        assert record is not None
+        return record, dict(np.load(run_dir / "predictions.npz")), dict(np.load(run_dir / "steps.npz"))
+
+    return run_one
+
+
+def small_cell(**changes: Any) -> CellSpec:
+    recipe = {"epochs": 2, "batch_size": 20, "optimizer": "sgd", "lr": 0.05, "weight_decay": 1e-4}
+    recipe |= {"schedule": "cosine"} | changes.pop("recipe", {})
+    values: dict[str, Any] = {
+        "dataset": "digits",
+        "model": "simple_cnn",
+        "augmentation": "flip_crop",
+        "precision": "fp32",
+        "recipe": make_recipe(recipe),
+    }
+    return make_cell(**(values | changes))
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bf16", "model": "fast_cnn"}, {"model": "resnet20"}])
+def test_the_same_cell_twice_gives_the_same_bits(run: RunFunction, changes: dict[str, Any]) -> None:
+    _, first, first_steps = run("a", **changes)
+    _, second, second_steps = run("b", **changes)
+    assert first_steps["loss"].tobytes() == second_steps["loss"].tobytes()
+    assert first["test_logits"].tobytes() == second["test_logits"].tobytes()
+
+
+def test_another_seed_gives_other_losses_on_the_same_validation_images(run: RunFunction) -> None:
+    _, first, first_steps = run("a", seed=0)
+    _, second, second_steps = run("b", seed=1)
+    assert not np.allclose(first_steps["loss"], second_steps["loss"])
+    np.testing.assert_array_equal(first["val_indices"], second["val_indices"])
+
+
+@pytest.mark.parametrize("accumulation_steps", [2, 4])
+def test_accumulated_micro_batches_equal_one_batch(run: RunFunction, accumulation_steps: int) -> None:
+    _, whole, whole_steps = run("whole")
+    _, parts, parts_steps = run("parts", accumulation_steps=accumulation_steps)
+    np.testing.assert_allclose(parts_steps["loss"], whole_steps["loss"], rtol=1e-5)
+    np.testing.assert_allclose(parts["test_logits"], whole["test_logits"], atol=1e-4)
+
+
+def test_training_learns_and_the_record_says_what_was_done(run: RunFunction) -> None:
+    record, predictions, steps = run(recipe={"epochs": 4})
+    correct = predictions["test_logits"].argmax(axis=1) == predictions["test_labels"]
+    assert correct.mean() > 0.9
+    assert len(predictions["test_logits"]) == 61
+    assert (record.num_fit_images, record.num_val_images) == (180, 20)
+    assert record.model is not None
+    assert record.measurements is not None
+    assert record.model.total_train_flops == record.model.train_flops_per_image * 4 * 180
+    assert record.measurements.num_steps == len(steps["loss"]) == len(steps["time_s"]) == 4 * 9
+    assert record.measurements.peak_allocated_mib is None
+    assert "CUDA" in record.unavailable["peak_allocated_mib"]
+
+
+def test_time_ledger_adds_up_to_the_wall_time(run: RunFunction) -> None:
+    record, _, steps = run()
+    spent = record.measurements
+    assert spent is not None
+    named = spent.startup_time_s + spent.data_time_s + spent.train_time_s
+    named += spent.evaluate_time_s + spent.write_time_s + spent.other_time_s
+    assert named == pytest.approx(spent.wall_time_s, rel=1e-6)
+    assert 0 <= spent.other_time_s < 0.05 * spent.wall_time_s + 0.05
+    assert steps["time_s"].sum() <= spent.train_time_s
+
+
+def test_the_best_epoch_on_the_validation_images_is_the_one_that_is_scored(run: RunFunction) -> None:
+    record, predictions, _ = run(recipe={"epochs": 5, "lr": 0.1})
+    best = max(record.history, key=lambda row: (row.val_accuracy or 0, -(row.val_loss or 0)))
+    assert record.selected_epoch == best.epoch
+    correct = predictions["val_logits"].argmax(axis=1) == predictions["val_labels"]
+    assert correct.mean() == pytest.approx(best.val_accuracy)
+
+
+def test_without_validation_images_the_last_epoch_counts(run: RunFunction) -> None:
+    record, predictions, _ = run(val_fraction=0, recipe={"epochs": 3})
+    assert record.selected_epoch == 3
+    assert record.num_fit_images == 200
+    assert predictions["val_logits"].shape == (0, 3)
+    assert all(row.val_accuracy is None for row in record.history)
+
+
+def test_mirrored_logits_are_a_figure_of_their_own(run: RunFunction) -> None:
+    _, plain, _ = run("plain")
+    _, mirrored, _ = run("mirrored", mirror_tta=True)
+    np.testing.assert_array_equal(plain["test_logits"], mirrored["test_logits"])
+    assert "test_tta_logits" not in plain
+    assert not np.array_equal(mirrored["test_tta_logits"], mirrored["test_logits"])
+
+
+def test_the_moving_average_is_what_is_scored(run: RunFunction) -> None:
+    _, plain, plain_steps = run("plain", val_fraction=0)
+    _, averaged, averaged_steps = run("averaged", val_fraction=0, recipe={"ema_decay": 0.9})
+    np.testing.assert_array_equal(plain_steps["loss"], averaged_steps["loss"])
+    assert not np.allclose(plain["test_logits"], averaged["test_logits"])
+
+
+def test_divergence_is_an_error_and_a_record(run: RunFunction, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="at epoch 1, step"):
+        run(recipe={"lr": 1e30})
+    record = read_record(tmp_path / "run")
+    assert record is not None
+    assert record.status == "failed"
+    assert record.failure is not None
+    assert record.failure.kind == "diverged"
+    assert "learning rate below 1e+30" in record.failure.message
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "cell.json",
+        "log.txt",
+        "record.json",
+    ]
+
+
+def test_a_failed_cell_can_be_run_again_and_keeps_its_history(
+    run: RunFunction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.run_cell.train", broken)
+        with pytest.raises(RuntimeError, match="a bug of ours"):
+            run()
+    record, _, _ = run()
+    assert record.status == "finished"
+    attempt = json.loads((tmp_path / "run" / "attempts" / "001.json").read_text())
+    assert attempt["failure"]["kind"] == "crashed"
+
+
+def test_cells_that_cannot_run_here_are_refused_before_anything_is_written(striped_images: Dataset) -> None:
+    two = small_cell(strategy="ddp", num_processes=2)
+    with pytest.raises(HardwareError, match="asks for 2 process"):
+        check_cell(two, striped_images, ONE_PROCESS)
+    with pytest.raises(HardwareError, match="fp16 is not available on the CPU"):
+        check_cell(small_cell(precision="fp16"), striped_images, ONE_PROCESS)
+    with pytest.raises(UsageError, match="batch size 500 is larger than the 180 training images"):
+        check_cell(small_cell(recipe={"batch_size": 500}), striped_images, ONE_PROCESS)
