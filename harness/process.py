@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -79,6 +80,20 @@ def start_process(use_cpu: bool) -> Process:
         distributed_type=state.distributed_type.value,
         backend=state.backend,
     )
+
+
+def use_threads(asked: int | None) -> None:
+    """Let torch compute on `asked` CPU threads, or on this process's share of the cores it may use.
+
+    accelerate and torchrun set OMP_NUM_THREADS to 1 where nothing else is said, which would leave
+    the other cores idle; outside of them the variable is the user's word, and stays.
+    """
+    by_launcher = "LOCAL_WORLD_SIZE" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ
+    if asked is None and "OMP_NUM_THREADS" in os.environ and not by_launcher:
+        return
+    num_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(asked or max(1, num_cores // num_local))
 
 
 def leave_process_group() -> None:

@@ -29,7 +29,7 @@ from launch.options import matrix_cells, read_cell, recipe_fields, split_list  #
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
-    from harness.process import Process
+    from harness.record import Environment
 
 EXIT_SOME_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -105,6 +105,9 @@ def command(
         int | None, _option("processes", RUN, "how many must train together (as many as are launched)")
     ] = None,
     cpu: Annotated[bool, _option("cpu", RUN, "leave the GPUs alone")] = False,
+    threads: Annotated[
+        int | None, _option("threads", RUN, "CPU threads of each process (its share of the cores)")
+    ] = None,
     out: Annotated[Path, _option("out", RUN, "folder of the runs and their table (runs)")] = Path("runs"),
 ) -> None:
     """Turn the options into cells, run them, and end with an exit code."""
@@ -126,11 +129,14 @@ def command(
     num_processes = processes or int(os.environ.get("WORLD_SIZE", "1"))
     try:
         recipe |= recipe_fields(settings or [])
+        if threads is not None and threads < 1:
+            raise UsageError(f"--threads {threads}: expected 1 or more")
         if cell is not None and (axes or recipe or preset):
             raise UsageError("--cell says all about the cell: leave out the other options that describe one")
         cells = [read_cell(cell)] if cell else matrix_cells(preset, axes, recipe, num_processes)
         _check_data_options(cells[0], data_dir, allow_unofficial_data)
-        code = run_cells(cells, data_dir or ROOT / "data", allow_unofficial_data, out, cpu)
+        data_from = data_dir or ROOT / "data"
+        code = run_cells(cells, data_from, allow_unofficial_data, out, cpu, threads)
     except VerdictError as error:
         _say(f"error: {error}")
         code = EXIT_BAD_INPUT
@@ -140,7 +146,9 @@ def command(
     raise typer.Exit(code)
 
 
-def run_cells(cells: list[CellSpec], data_dir: Path, allow_unofficial: bool, out: Path, cpu: bool) -> int:
+def run_cells(
+    cells: list[CellSpec], data_dir: Path, allow_unofficial: bool, out: Path, cpu: bool, threads: int | None
+) -> int:
     """Run the cells that are not finished, and rank all that are; the exit code.
 
     All cells share one data set and image size, those of the first.
@@ -152,7 +160,7 @@ def run_cells(cells: list[CellSpec], data_dir: Path, allow_unofficial: bool, out
 
     from harness.datasets.registry import load_dataset
     from harness.environment import describe_environment
-    from harness.process import leave_process_group, start_process
+    from harness.process import leave_process_group, start_process, use_threads
     from harness.progress import Reporter
     from harness.run_cell import Run, check_cell, run_cell
     from harness.seeding import use_deterministic_kernels
@@ -160,6 +168,7 @@ def run_cells(cells: list[CellSpec], data_dir: Path, allow_unofficial: bool, out
     from results.table import write_csv
 
     use_deterministic_kernels()
+    use_threads(threads)
     process = start_process(cpu)
     console = Console() if process.is_main else None
     reporter = Reporter(console)
@@ -172,7 +181,7 @@ def run_cells(cells: list[CellSpec], data_dir: Path, allow_unofficial: bool, out
     if process.is_main:
         clear_temporaries(out, STALE_AFTER_S)
     environment = describe_environment(process)
-    reporter.line(_headline(cells, pending, data, process, environment.device))
+    reporter.line(_headline(cells, pending, data, environment))
     num_failed = 0
     for number, cell in enumerate(pending, start=1):
         run = Run(cell, data, process, environment, out / cell.cell_id, shlex.join(sys.argv))
@@ -216,15 +225,14 @@ def _is_finished(out: Path, cell: CellSpec) -> bool:
     return record is not None and record.status == "finished"
 
 
-def _headline(
-    cells: list[CellSpec], pending: list[CellSpec], data: Dataset, process: Process, device: str
-) -> str:
+def _headline(cells: list[CellSpec], pending: list[CellSpec], data: Dataset, environment: Environment) -> str:
     facts = data.provenance
     official = "" if facts.official else " (not the published set)"
     return (
         f"{len(cells)} cell(s), {len(cells) - len(pending)} finished already; {facts.dataset}: "
         f"{facts.num_train_images:,} training and {facts.num_test_images:,} test images{official}; "
-        f"{process.world_size} process(es) on {device}"
+        f"{environment.num_processes} process(es) of {environment.threads_per_process} thread(s) "
+        f"on {environment.device}"
     )
 
 

@@ -168,7 +168,6 @@ def test_an_unknown_field_is_an_error_that_names_it(tmp_path: Path) -> None:
     assert problem(tmp_path) == "record: there is no 'energy_j'"
 
 
-@pytest.mark.xfail(strict=True, reason="the message carries the whole text of the file")
 def test_a_truncated_record_is_a_short_error(tmp_path: Path) -> None:
     text = json.dumps(CONTENT)
     record_path(tmp_path).write_text(text[: len(text) // 2], encoding="utf-8")
@@ -188,7 +187,6 @@ def test_bytes_that_are_no_text_are_an_error(tmp_path: Path) -> None:
     assert problem(tmp_path).startswith("cannot be read: ")
 
 
-@pytest.mark.xfail(strict=True, reason="read_record lets the cell's UsageError through, without the path")
 @pytest.mark.parametrize("change", [{"model": "resnet7"}, {"num_processes": 2}])
 def test_a_record_of_a_cell_that_this_version_does_not_know_is_an_error(
     tmp_path: Path, change: dict[str, object]

@@ -1,4 +1,4 @@
-"""What several data set tests share: a web server with faults, small CIFAR-10 files, children, a tiny disk."""
+"""What the data set tests share: a web server with faults, small CIFAR-10 files, children, a tiny disk."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FileServer:
 @contextmanager
 def serving() -> Iterator[FileServer]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             wanted = self.headers.get("Range")
             first = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else None
             files.requests.append((self.path, first))
@@ -53,7 +53,7 @@ def serving() -> Iterator[FileServer]:
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -104,7 +104,7 @@ def whole(
 
 
 def status_only(status: int) -> Reply:
-    return lambda handler, first: start_reply(handler, status, {"Content-Length": 0})
+    return lambda handler, _: start_reply(handler, status, {"Content-Length": 0})
 
 
 def python2_pickle(images: np.ndarray[Any, np.dtype[np.uint8]], labels: list[int]) -> bytes:

@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_helpers import run_on_tiny_disk, start_child
 
 from harness.datasets import cache
-from harness.datasets.base import Dataset
+from harness.datasets.base import Dataset, Images
 from harness.datasets.cache import Contents, Split, cached_dataset, known_digests, take_snapshot
 from harness.errors import DataError, StorageError
+from tests.harness.datasets.dataset_helpers import run_on_tiny_disk, start_child
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +82,9 @@ def test_the_caller_s_notes_and_source_are_those_of_now(source: Path, tmp_path: 
     assert data.provenance.source == str(moved)
 
 
+Damage = Callable[[Path], None]
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -111,7 +115,7 @@ def other_type(path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["train_images.npy", "test_images.npy", "train_labels.npy", "test_labels.npy"]
 )
-def test_a_damaged_array_is_built_again(source: Path, cache_dir: Path, name: str, damage) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_array_is_built_again(source: Path, cache_dir: Path, name: str, damage: Damage) -> None:
     build = Builder()
     first = get(source, build).provenance
     path = entry_of(cache_dir) / name
@@ -128,7 +132,7 @@ def test_a_damaged_array_is_built_again(source: Path, cache_dir: Path, name: str
 
 
 @pytest.mark.parametrize("damage", [truncate, empty, delete])
-def test_a_damaged_description_is_built_again(source: Path, cache_dir: Path, damage) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_description_is_built_again(source: Path, cache_dir: Path, damage: Damage) -> None:
     build = Builder()
     get(source, build)
     damage(entry_of(cache_dir) / "entry.json")
@@ -140,7 +144,7 @@ def test_an_error_while_building_leaves_nothing(source: Path, cache_dir: Path) -
     def broken() -> Contents:
         contents = Builder()()
 
-        def blocks():  # type: ignore[no-untyped-def]
+        def blocks() -> Iterator[Images]:
             yield TRAIN[:7]
             raise DataError("a broken image")
 
@@ -213,10 +217,12 @@ def build():
     def blocks():
         print("building", flush=True)
         yield np.zeros((7, 3, 8, 8), np.uint8)
-        time.sleep(float(sys.argv[2]))
+        while not Path(sys.argv[2]).exists():
+            time.sleep(0.01)
         yield np.zeros((3, 3, 8, 8), np.uint8)
     labels = np.zeros(10, np.int64)
-    return Contents(("cat",), Split(labels, blocks()), Split(labels, iter([np.ones((10, 3, 8, 8), np.uint8)])))
+    test = Split(labels, iter([np.ones((10, 3, 8, 8), np.uint8)]))
+    return Contents(("cat",), Split(labels, blocks()), test)
 try:
     snapshot = take_snapshot(Path(sys.argv[1]), ["file"])
     print(cached_dataset("digits", snapshot, "key", build, 8, True, False).provenance.fingerprint)
@@ -226,17 +232,21 @@ except StorageError as error:
 
 
 def test_of_two_processes_one_builds_and_the_other_waits(source: Path) -> None:
-    with start_child(BUILD, source.parent, 2.5) as one, start_child(BUILD, source.parent, 2.5) as two:
-        outputs = [child.communicate(timeout=60) for child in (one, two)]
-    lines = sorted(line for printed, _ in outputs for line in printed.splitlines())
-    assert lines.count("building") == 1, outputs
-    assert len(set(lines)) == 2
-    assert len(lines) == 3
-    assert sum("waiting for another process to let go of" in warned for _, warned in outputs) == 1
+    finish = source.with_name("finish")
+    with start_child(BUILD, source.parent, finish) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "building\n"
+        with start_child(BUILD, source.parent, finish) as two:
+            assert two.stderr is not None
+            assert two.stderr.readline().startswith("waiting for another process to let go of")
+            finish.touch()
+            outputs = [child.communicate(timeout=60) for child in (one, two)]
+    assert (one.returncode, two.returncode) == (0, 0), outputs
+    assert outputs[0][0] == outputs[1][0] != ""
 
 
 def test_a_build_that_was_killed_is_done_again(source: Path, cache_dir: Path) -> None:
-    with start_child(BUILD, source.parent, 60) as child:
+    with start_child(BUILD, source.parent, "never") as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "building\n"
         child.kill()
@@ -248,7 +258,7 @@ def test_a_build_that_was_killed_is_done_again(source: Path, cache_dir: Path) ->
 
 def test_a_full_disk_is_a_storage_error_that_names_the_way_out(source: Path, cache_dir: Path) -> None:
     cache_dir.mkdir()
-    printed = run_on_tiny_disk(cache_dir, "4k", BUILD, source.parent, 0)
+    printed = run_on_tiny_disk(cache_dir, "4k", BUILD, source.parent, source)
     assert "no space left to write" in printed
     assert printed.strip().endswith("(VERDICT_CACHE names another cache folder)")
 

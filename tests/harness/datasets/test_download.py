@@ -5,13 +5,17 @@ import io
 import socket
 import tarfile
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_helpers import (
+
+from harness.datasets import download
+from harness.datasets.download import extract, fetch
+from harness.errors import DataError, StorageError
+from tests.harness.datasets.dataset_helpers import (
     FileServer,
-    Reply,
     run_on_tiny_disk,
     serving,
     start_child,
@@ -19,10 +23,6 @@ from dataset_helpers import (
     status_only,
     whole,
 )
-
-from harness.datasets import download
-from harness.datasets.download import extract, fetch
-from harness.errors import DataError, StorageError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -78,11 +78,12 @@ def test_a_server_that_ignores_ranges_starts_over(server: FileServer, path: Path
 def test_a_server_that_sends_another_range_is_asked_for_the_whole(
     server: FileServer, path: Path, content_range: str
 ) -> None:
-    def wrong_range(handler, first):  # type: ignore[no-untyped-def]
+    def wrong_range(handler: BaseHTTPRequestHandler, first: int | None) -> None:
         if first is None:
-            return whole(CONTENT)(handler, first)
+            whole(CONTENT)(handler, first)
+            return
         start_reply(handler, 206, {"Content-Length": len(CONTENT), "Content-Range": content_range})
-        return handler.wfile.write(CONTENT)
+        handler.wfile.write(CONTENT)
 
     part_of(path).write_bytes(CONTENT[:100])
     get([server.offer("/a", wrong_range)], path)
@@ -91,7 +92,7 @@ def test_a_server_that_sends_another_range_is_asked_for_the_whole(
 
 
 def test_a_server_that_refuses_the_range_is_asked_for_the_whole(server: FileServer, path: Path) -> None:
-    def refusing(handler, first):  # type: ignore[no-untyped-def]
+    def refusing(handler: BaseHTTPRequestHandler, first: int | None) -> None:
         (whole(CONTENT) if first is None else status_only(416))(handler, first)
 
     part_of(path).write_bytes(CONTENT[:100])
@@ -140,7 +141,7 @@ def test_a_file_of_another_size_is_not_downloaded(server: FileServer, path: Path
 
 
 def test_a_server_that_does_not_stop_is_stopped(server: FileServer, path: Path) -> None:
-    def endless(handler, first):  # type: ignore[no-untyped-def]
+    def endless(handler: BaseHTTPRequestHandler, first: int | None) -> None:
         start_reply(handler, 200, {})
         while True:
             handler.wfile.write(OTHER)
@@ -211,7 +212,8 @@ def test_all_sources_down_is_one_line_with_every_reason_and_what_to_do(
     host = server.base.removeprefix("http://")
     assert str(caught.value) == (
         f"cannot download archive.tar.gz ({dead}: Connection refused; {mute}: no answer for 0.3 s; "
-        f"{host}: HTTP 404 Not Found): download it by hand from one of them and put it at {path} (sha256 {SHA256})"
+        f"{host}: HTTP 404 Not Found): "
+        f"download it by hand from one of them and put it at {path} (sha256 {SHA256})"
     )
 
 
