@@ -58,6 +58,9 @@ class Recipe(BaseModel):
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
 
+    crop_padding: int = Field(default=4, ge=1, le=16)
+    """Pixels by which `crop` shifts an image at most, at 32x32; larger images in proportion."""
+
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Decay per step of the moving average of the weights that is evaluated; null: no average."""
 

@@ -180,7 +180,7 @@ def _load_inputs(
     return Inputs(
         fit=DeviceImages(dataset.train, fit_indices, device),
         val=DeviceImages(dataset.train, val_indices, device) if len(val_indices) else None,
-        augmentation=Augmentation(cell.augmentation, cell.seed, cell.image_size, (red, green, blue), device),
+        augmentation=Augmentation(cell, (red, green, blue), device),
         normalize=Normalizer(mean, std, device),
     )
 

@@ -7,25 +7,22 @@ from torch import Tensor
 
 from harness.augment.geometry import Crop, Cutout, Flip, Operation
 from harness.augment.names import AUGMENTATIONS
+from harness.cell import CellSpec
 from harness.seeding import derive_seed
-
-CROP_PADDING = 4  # pixels at 32x32, as in He et al. 2016, arXiv 1512.03385, section 4.2
 
 
 class Augmentation:
-    """A named sequence of operations; the draws follow from the cell's seed, the epoch and the step."""
+    """The operations of a cell; the draws follow from the cell's seed, the epoch and the step."""
 
-    def __init__(
-        self, name: str, seed: int, image_size: int, mean_colour: tuple[int, int, int], device: torch.device
-    ) -> None:
+    def __init__(self, cell: CellSpec, mean_colour: tuple[int, int, int], device: torch.device) -> None:
         operations: dict[str, Operation] = {
             "flip": Flip(),
-            "crop": Crop(round(CROP_PADDING * image_size / 32)),
+            "crop": Crop(round(cell.recipe.crop_padding * cell.image_size / 32)),
             "cutout": Cutout(mean_colour),
         }
-        self._operations = [operations[operation] for operation in AUGMENTATIONS[name]]
-        self._seed = seed
-        self._image_size = image_size
+        self._operations = [operations[operation] for operation in AUGMENTATIONS[cell.augmentation]]
+        self._seed = cell.seed
+        self._image_size = cell.image_size
         self._generator = torch.Generator(device)
 
     def draw(self, epoch: int, step: int, batch_size: int) -> list[Tensor]:

@@ -29,6 +29,8 @@ from harness.errors import DataError, StorageError
 from harness.files import storage_error, write_text
 
 _FORMAT = "1"
+"""Change it when an entry would look different, or the same files would be decoded to other pixels."""
+
 _SETTLED_NS = 2_000_000_000
 _DIGESTS = TypeAdapter(dict[str, str])
 
@@ -151,7 +153,7 @@ def cached_dataset(
     folder = cache_dir() / f"{name}-{_FORMAT}-{image_size}-{content_key[:32]}"
 
     def load() -> Dataset | None:
-        return _load(folder, name, str(snapshot.root), official, notes, quiet)
+        return _load(folder, name, str(snapshot.root.absolute()), official, notes, quiet)
 
     dataset = load()
     if dataset is not None:

@@ -110,7 +110,10 @@ def _batch_names(folder: Path) -> list[str]:
     names = [*(f"data_batch_{number}" for number in range(1, last + 1)), "test_batch", "batches.meta"]
     for name in names:
         if not (folder / name).is_file():
-            raise DataError(f"{folder / name} is missing: CIFAR-10 needs {', '.join(names)}")
+            raise DataError(
+                f"{folder / name} is missing: CIFAR-10 needs data_batch_1 and on without a gap, test_batch "
+                "and batches.meta"
+            )
     return names
 
 

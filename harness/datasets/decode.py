@@ -19,7 +19,7 @@ from harness.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-_BLOCK = 1024
+_BLOCK = 128
 
 
 def decode_image(path: Path, image_size: int) -> tuple[Images, bool]:

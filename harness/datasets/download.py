@@ -93,7 +93,7 @@ def fetch(urls: Sequence[str], path: Path, md5: str, sha256: str, size: int, qui
         return
     raise DataError(
         f"cannot download {path.name} ({'; '.join(failures)}): "
-        f"download it by hand from one of them and put it at {path} (sha256 {sha256})"
+        f"download {urls[0]} by hand and put it at {path} (sha256 {sha256})"
     )
 
 

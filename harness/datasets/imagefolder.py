@@ -28,13 +28,10 @@ from harness.datasets.splits import stratified_split
 from harness.errors import DataError
 
 _TEST_FRACTION = 0.2
-_BLOCK = 512
+_BLOCK = 128
 _MAX_THREADS = 16
 _SMALL_FILE_BYTES = 16_384
-"""Below this mean size one thread is the fastest: Pillow lets go of the interpreter lock only to decode."""
-
-_VERSION = "verdict-imagefolder-1"
-"""Change it when the same files would be decoded to other pixels."""
+"""Below this mean size threads bring nothing: Pillow lets go of the interpreter lock only to decode."""
 
 _NOT_IMAGES = {
     ".csv", ".db", ".html", ".ini", ".json", ".jsonl", ".log", ".md", ".tsv", ".txt", ".xml", ".yaml", ".yml",
@@ -74,7 +71,7 @@ def load_imagefolder(root: Path, image_size: int, quiet: bool) -> Dataset:
     small = snapshot.num_bytes < _SMALL_FILE_BYTES * len(samples)
     threads = 1 if small else min(os.cpu_count() or 1, _MAX_THREADS)
     digests = known_digests(snapshot, lambda: {"content": _content_hash(snapshot, threads, quiet)})
-    layout = repr((_VERSION, listing.class_names, listing.train, listing.test, digests["content"]))
+    layout = repr((listing.class_names, listing.train, listing.test, digests["content"]))
     return cached_dataset(
         name="imagefolder",
         snapshot=snapshot,
@@ -130,8 +127,8 @@ def _list_single(root: Path) -> _Listing:
 
 
 def _skipped_note(skipped: int) -> tuple[str, ...]:
-    reason = "hidden, linked folders, outside of the class folders or not images by their names"
-    return (f"{skipped} file(s) skipped: {reason}",) if skipped else ()
+    reason = "hidden, linked folders, beside the class folders, or not images by their names"
+    return (f"{skipped} file(s) or folder(s) skipped: {reason}",) if skipped else ()
 
 
 def _holds_folders_only(folder: Path) -> bool:

