@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 
 # The interpreter that .venv is made from: PYTHON, or else the first of these that is new enough.
 PYTHONS = $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
-new_enough = $(shell $(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(1))
+new_enough = $(shell $(1) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' 2>/dev/null && echo $(1))
 can_import = $(shell $(1) -c 'import $(2)' 2>/dev/null && echo $(1))
 base_python = $(firstword $(foreach python,$(PYTHONS),$(call new_enough,$(python))))
 
 versions = $(shell for python in $(PYTHONS); do version=$$($$python -V 2>&1) && echo "$$python is $$version;"; done; true)
-too_old = $(error Verdict needs Python 3.11 or newer; $(or $(versions),there is no $(firstword $(PYTHONS));) install one or say where it is, as in PYTHON=/path/to/python3.12 make demo)
+too_old = $(error Verdict needs Python 3.11.4 or newer; $(or $(versions),there is no $(firstword $(PYTHONS));) install one or say where it is, as in PYTHON=/path/to/python3.12 make demo)
 no_venv = $(error $(1) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install $(notdir $(1))-venv) or name another Python, as in PYTHON=/path/to/python3.12 make demo)
 checked_python = $(if $(base_python),$(if $(call can_import,$(base_python),ensurepip),$(base_python),$(call no_venv,$(base_python))),$(too_old))
 

@@ -126,6 +126,12 @@ class CellSpec(BaseModel):
                 f"strategy '{self.strategy}' does not fit {self.num_processes} process(es): "
                 "'single' is one process, 'ddp' two or more"
             )
+        smallest = MODELS[self.model].min_image_size
+        if self.image_size < smallest:
+            raise UsageError(
+                f"model '{self.model}' needs images of {smallest} pixels or more, not {self.image_size}: "
+                f"try --image-size {smallest}"
+            )
         parts = self.num_processes * self.accumulation_steps
         if self.recipe.batch_size % parts:
             raise UsageError(

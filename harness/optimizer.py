@@ -70,7 +70,7 @@ class WeightAverage:
         self._decay = decay
         self._num_updates = 0
         self._live = _float_state(model)
-        self._average = [tensor.clone() for tensor in self._live]
+        self._average = [tensor.detach().clone() for tensor in self._live]
 
     @torch.no_grad()
     def update(self) -> None:

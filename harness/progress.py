@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Self, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from harness.cell import CellSpec
 from harness.files import storage_error
@@ -32,6 +42,18 @@ class Reporter:
     def cell(self, cell: CellSpec, title: str, log_path: Path) -> CellProgress:
         """The progress of one cell, to be used in a `with` block."""
         return CellProgress(cell, title, log_path, self._console)
+
+
+class _ImagesPerSecond(ProgressColumn):
+    """Images per second over the last steps."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self._batch_size = batch_size
+
+    def render(self, task: Task) -> Text:
+        """The speed, once there is one."""
+        return Text("" if task.speed is None else f"{task.speed * self._batch_size:,.0f} img/s")
 
 
 class CellProgress:
@@ -69,7 +91,8 @@ class CellProgress:
         self._bar = Progress(
             TextColumn("  {task.fields[epoch]}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f}%{task.fields[note]}"),
+            TextColumn("{task.percentage:>3.0f}%{task.fields[score]}"),
+            _ImagesPerSecond(self._cell.recipe.batch_size),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -78,7 +101,7 @@ class CellProgress:
             refresh_per_second=2,
         )
         self._task = self._bar.add_task(
-            "", total=num_steps, epoch=f"epoch 1/{self._cell.recipe.epochs}", note=""
+            "", total=num_steps, epoch=f"epoch 1/{self._cell.recipe.epochs}", score=""
         )
         self._bar.start()
 
@@ -94,9 +117,7 @@ class CellProgress:
         epochs = self._cell.recipe.epochs
         self.line(f"  epoch {row.epoch:>3}/{epochs}  loss {row.train_loss:.4f}{score}{speed}")
         if self._bar is not None and self._task is not None:
-            self._bar.update(
-                self._task, epoch=f"epoch {min(row.epoch + 1, epochs)}/{epochs}", note=score + speed
-            )
+            self._bar.update(self._task, epoch=f"epoch {min(row.epoch + 1, epochs)}/{epochs}", score=score)
 
     def line(self, text: str) -> None:
         """Print one line and keep it, with the time, in the cell's log."""

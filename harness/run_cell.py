@@ -74,12 +74,15 @@ def check_cell(cell: CellSpec, dataset: Dataset, process: Process) -> None:
 
     Raises:
         HardwareError: the processes or the precision that it asks for are not there.
-        UsageError: its batch is larger than its training set.
+        UsageError: its batch is larger than its training set, or there are more processes than images.
     """
     check_process(cell, process)
     make_autocast(cell.precision, process.device)
-    fit_indices, _ = stratified_split(dataset.train.labels, cell.val_fraction)
+    fit_indices, val_indices = stratified_split(dataset.train.labels, cell.val_fraction)
     _steps_per_epoch(cell, len(fit_indices))
+    fewest = min(len(dataset.test.labels), len(val_indices) or cell.num_processes)
+    if fewest < cell.num_processes:
+        raise UsageError(f"{fewest} image(s) cannot be scored by {cell.num_processes} processes: use fewer")
 
 
 def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Record:
@@ -134,6 +137,7 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
     )
     if process.is_main:
         write_record(run.run_dir, record)
+        progress.line(f"  epoch {training.selected_epoch} scored, {measurements.wall_time_s:,.1f} s in all")
     process.wait_for_all()
     return record
 

@@ -22,14 +22,23 @@ class ModelEntry:
     source: str
     """The paper, with its section or table, or the code that the shape is taken from."""
 
+    min_image_size: int = 8
+    """Smallest height and width, in pixels, that leave something to pool."""
+
 
 MODELS: dict[str, ModelEntry] = {
     "mlp": ModelEntry("models.simple", "mlp", "a floor: one hidden layer on raw pixels"),
     "simple_cnn": ModelEntry(
-        "models.simple", "simple_cnn", "PyTorch tutorial 'Training a Classifier' (a LeNet-5 for CIFAR-10)"
+        "models.simple",
+        "simple_cnn",
+        "PyTorch tutorial 'Training a Classifier' (a LeNet-5 for CIFAR-10)",
+        min_image_size=16,
     ),
     "fast_cnn": ModelEntry(
-        "models.fast_cnn", "fast_cnn", "in the spirit of airbench94: Jordan 2024, arXiv 2404.00498, section 3"
+        "models.fast_cnn",
+        "fast_cnn",
+        "in the spirit of airbench94: Jordan 2024, arXiv 2404.00498, section 3",
+        min_image_size=16,
     ),
     "resnet20": ModelEntry("models.resnet", "resnet20", "He et al. 2016, arXiv 1512.03385, section 4.2"),
     "resnet18": ModelEntry(

@@ -72,12 +72,12 @@ def calls(checkout: Path) -> list[str]:
 def test_a_python_that_is_too_old_is_refused_in_one_line(checkout: Path) -> None:
     add_program(checkout, "python3", TOO_OLD)
     line = refusal(checkout)
-    assert "needs Python 3.11 or newer; python3 is Python 3.8.18; install one" in line
+    assert "needs Python 3.11.4 or newer; python3 is Python 3.8.18; install one" in line
     assert "PYTHON=/path/to/python3.12 make demo" in line
 
 
 def test_no_python_at_all_is_refused_in_one_line(checkout: Path) -> None:
-    assert "needs Python 3.11 or newer; there is no python3; install one" in refusal(checkout)
+    assert "needs Python 3.11.4 or newer; there is no python3; install one" in refusal(checkout)
 
 
 def test_a_python_that_the_user_chose_is_not_replaced_by_another(checkout: Path) -> None:

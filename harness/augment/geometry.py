@@ -47,7 +47,7 @@ class Crop:
     padding: int
 
     def draw(self, num_images: int, image_size: int, generator: Generator) -> Tensor:
-        """int64 [B, 2]: shift down and shift right, each from -padding to padding."""
+        """int64 [B, 2]: how far the view moves down and right, each from -padding to padding."""
         del image_size
         low, high = -self.padding, self.padding + 1
         return torch.randint(low, high, (num_images, 2), generator=generator, device=generator.device)

@@ -207,6 +207,7 @@ def test_where_the_images_lie_counts_only_without_their_fingerprint() -> None:
         ({"recipe__final_lr_fraction": 1.1}, "recipe.final_lr_fraction"),
         ({"recipe__norm_bias_lr_scale": 0}, "recipe.norm_bias_lr_scale"),
         ({"recipe__label_smoothing": 1}, "recipe.label_smoothing"),
+        ({"model": "fast_cnn", "image_size": 12}, "model 'fast_cnn' needs images of 16 pixels"),
         ({"recipe__ema_decay": 1}, "recipe.ema_decay"),
         ({"recipe__nesterov": True}, "recipe.nesterov"),
     ],

@@ -92,6 +92,7 @@ def test_an_installed_copy_has_no_commit_even_inside_another_checkout(
     checkout: Path, one_process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed = checkout / "site-packages" / "harness" / "environment.py"
+    installed.parent.mkdir(parents=True)
     monkeypatch.setattr(environment, "__file__", str(installed))
     assert describe_environment(one_process).git_commit is None
 

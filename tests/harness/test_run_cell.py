@@ -181,11 +181,19 @@ def test_a_failed_cell_can_be_run_again_and_keeps_its_history(
     assert attempt["failure"]["kind"] == "crashed"
 
 
-def test_cells_that_cannot_run_here_are_refused_before_anything_is_written(striped_images: Dataset) -> None:
+def test_cells_that_cannot_run_here_are_refused_before_anything_is_written(
+    striped_images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     two = small_cell(strategy="ddp", num_processes=2)
     with pytest.raises(HardwareError, match="asks for 2 process"):
         check_cell(two, striped_images, ONE_PROCESS)
     with pytest.raises(HardwareError, match="fp16 is not available on the CPU"):
         check_cell(small_cell(precision="fp16"), striped_images, ONE_PROCESS)
+    many = small_cell(strategy="ddp", num_processes=25, recipe={"batch_size": 25})
+    processes = Process(0, 0, 25, torch.device("cpu"), "MULTI_CPU", "gloo")
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.run_cell.check_process", lambda *_: None)
+        with pytest.raises(UsageError, match=r"20 image\(s\) cannot be scored by 25 processes"):
+            check_cell(many, striped_images, processes)
     with pytest.raises(UsageError, match="batch size 500 is larger than the 180 training images"):
         check_cell(small_cell(recipe={"batch_size": 500}), striped_images, ONE_PROCESS)

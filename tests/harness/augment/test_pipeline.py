@@ -15,12 +15,12 @@ from harness.recipes import recipe_for
 GREY = (10, 128, 250)
 
 
-def make(name: str, seed: int = 0, image_size: int = 32) -> Augmentation:
+def make(name: str, seed: int = 0, image_size: int = 32, crop_padding: int = 4) -> Augmentation:
     cell = make_cell(
         dataset="digits",
         model="mlp",
         augmentation=name,
-        recipe=recipe_for("resnet20", {}),
+        recipe=recipe_for("resnet20", {"crop_padding": crop_padding}),
         precision="fp32",
         seed=seed,
         image_size=image_size,
@@ -116,7 +116,13 @@ def test_two_crops_of_one_image_in_a_batch_differ() -> None:
     assert len({picture.numpy().tobytes() for picture in augmented}) > 40  # of 2 x 81 that there are
 
 
-@pytest.mark.parametrize(("image_size", "largest_shift"), [(32, 4), (64, 8), (8, 1)])
-def test_the_crop_padding_follows_the_image_size(image_size: int, largest_shift: int) -> None:
-    _, shifts = make("flip_crop", image_size=image_size).draw(epoch=0, step=0, batch_size=1000)
+@pytest.mark.parametrize(
+    ("crop_padding", "image_size", "largest_shift"),
+    [(4, 32, 4), (4, 64, 8), (4, 8, 1), (2, 32, 2)],
+)
+def test_the_crop_padding_is_the_recipes_in_proportion_to_the_image_size(
+    crop_padding: int, image_size: int, largest_shift: int
+) -> None:
+    augmentation = make("flip_crop", image_size=image_size, crop_padding=crop_padding)
+    _, shifts = augmentation.draw(epoch=0, step=0, batch_size=1000)
     assert shifts.abs().max().item() == largest_shift
