@@ -10,7 +10,7 @@ from harness.datasets.device_loader import DeviceImages, Normalizer
 from harness.precision import Autocast
 from harness.process import Process
 
-EVALUATION_BATCH_SIZE = 1000
+EVALUATION_BATCH_SIZE = 1000  # at 32x32, and of as many pixels at other sizes
 
 
 @torch.inference_mode()
@@ -39,8 +39,9 @@ def predict(
     logits: Tensor | None = None
     num_scored = torch.zeros(len(images), dtype=torch.int64, device=process.device)
     own = torch.arange(process.rank, len(images), process.world_size)
-    for start in range(0, len(own), EVALUATION_BATCH_SIZE):
-        indices = own[start : start + EVALUATION_BATCH_SIZE]
+    batch_size = max(1, EVALUATION_BATCH_SIZE * 32**2 // images.num_pixels)
+    for start in range(0, len(own), batch_size):
+        indices = own[start : start + batch_size]
         batch = images.gather(indices)
         with autocast.context():
             part = model(normalize(batch.flip(3) if mirror else batch)).float()

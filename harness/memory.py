@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 _MIB = 2**20
+_LIBC = ctypes.CDLL(None)
 _CLEAR_PEAK = "5"  # proc(5): writing 5 to clear_refs resets the peak resident set size
 
 
@@ -23,6 +26,9 @@ class PeakMemory:
 
 def reset_peak(device: torch.device) -> bool:
     """Start a new measurement; False when the resident peak of this process cannot be reset."""
+    gc.collect()  # what an earlier cell left in reference cycles
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)  # glibc keeps freed blocks, which would count for this cell
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)

@@ -37,7 +37,12 @@ def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> Op
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999), fused=fused)
     nesterov = recipe.momentum > 0
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+    sgd = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+    if nesterov:
+        # torch's fused kernel leaves them unset when the fp16 scaler skips the first step
+        for parameter in trainable:
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
 
 
 def lr_at(recipe: Recipe, step: int, num_steps: int) -> float:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from torch import Tensor
 
 from harness.cell import CellSpec
 from harness.errors import HardwareError
 
 T = TypeVar("T")
+
+LONGEST_WAIT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,9 @@ class Process:
 
     backend: str | None
     """nccl or gloo; None for one process."""
+
+    host_group: dist.ProcessGroup | None = None
+    """All processes over gloo, to wait for each other for as long as a download takes."""
 
     @property
     def is_main(self) -> bool:
@@ -60,18 +67,23 @@ class Process:
         if self.world_size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box)
+        dist.broadcast_object_list(box, group=self.host_group)
         return box[0]
 
     def wait_for_all(self) -> None:
         """Return when every process has come here."""
         if self.world_size > 1:
-            dist.barrier()
+            dist.barrier(group=self.host_group)
 
 
 def start_process(use_cpu: bool) -> Process:
-    """Join the process group that the launcher (accelerate, torchrun or plain python) set up."""
-    state = PartialState(cpu=use_cpu or not torch.cuda.is_available())
+    """Join the process group that the launcher (accelerate, torchrun or plain python) set up.
+
+    `accelerate launch --cpu` and ACCELERATE_USE_CPU count like `use_cpu`.
+    """
+    use_cpu = use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
+    state = PartialState(cpu=use_cpu)
+    joined = dist.is_available() and dist.is_initialized()
     return Process(
         rank=state.process_index,
         local_rank=state.local_process_index,
@@ -79,7 +91,14 @@ def start_process(use_cpu: bool) -> Process:
         device=state.device,
         distributed_type=state.distributed_type.value,
         backend=state.backend,
+        host_group=_host_group() if joined else None,
     )
+
+
+def _host_group() -> dist.ProcessGroup:
+    group = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+    assert isinstance(group, dist.ProcessGroup), "this process is in the group of all processes"
+    return group
 
 
 def use_threads(asked: int | None) -> None:
@@ -93,7 +112,9 @@ def use_threads(asked: int | None) -> None:
         return
     num_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(asked or max(1, num_cores // num_local))
+    num_threads = asked or max(1, num_cores // num_local)
+    torch.set_num_threads(num_threads)
+    os.environ["OMP_NUM_THREADS"] = str(num_threads)  # or accelerate chooses again
 
 
 def leave_process_group() -> None:

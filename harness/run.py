@@ -22,14 +22,17 @@ if __name__ == "__main__":  # `python harness/run.py` puts harness/ first on the
 import typer  # noqa: E402  # after the path is set
 
 from harness.cell import CellSpec  # noqa: E402
-from harness.errors import DivergedError, UsageError, VerdictError  # noqa: E402
+from harness.errors import DataError, DivergedError, UsageError, VerdictError  # noqa: E402
 from harness.files import clear_temporaries  # noqa: E402
 from harness.record import read_record  # noqa: E402
 from launch.options import matrix_cells, read_cell, recipe_fields, split_list  # noqa: E402
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
+    from harness.process import Process
+    from harness.progress import Reporter
     from harness.record import Environment
+    from harness.run_cell import Run
 
 EXIT_SOME_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -126,7 +129,7 @@ def command(
     }
     recipe = {name: value for name, value in recipe.items() if value is not None}
     axes = {name: value for name, value in axes.items() if value is not None}
-    num_processes = processes or int(os.environ.get("WORLD_SIZE", "1"))
+    num_processes = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes
     try:
         recipe |= recipe_fields(settings or [])
         if threads is not None and threads < 1:
@@ -158,50 +161,70 @@ def run_cells(
     """
     from rich.console import Console  # slow imports wait until the options are known to be good
 
-    from harness.datasets.registry import load_dataset
     from harness.environment import describe_environment
     from harness.process import leave_process_group, start_process, use_threads
     from harness.progress import Reporter
-    from harness.run_cell import Run, check_cell, run_cell
+    from harness.run_cell import Run, check_cell
     from harness.seeding import use_deterministic_kernels
     from results.leaderboard import print_leaderboard
-    from results.table import write_csv
 
     use_deterministic_kernels()
     use_threads(threads)
     process = start_process(cpu)
-    console = Console() if process.is_main else None
-    reporter = Reporter(console)
-    name, size = cells[0].dataset, cells[0].image_size
-    data = load_dataset(name, data_dir, size, allow_unofficial, quiet=not process.is_main)
+    reporter = Reporter(Console() if process.is_main else None)
+    data = _load_data(cells[0], data_dir, allow_unofficial, process)
     cells = [_pin_data(cell, data) for cell in cells]
     for cell in cells:
         check_cell(cell, data, process)
-    pending = process.agree([cell for cell in cells if not _is_finished(out, cell)])
+    pending = process.agree(_pending(out, cells))
     if process.is_main:
         clear_temporaries(out, STALE_AFTER_S)
     environment = describe_environment(process)
     reporter.line(_headline(cells, pending, data, environment))
+    command = shlex.join(sys.argv)
+    runs = [Run(cell, data, process, environment, out / cell.cell_id, command) for cell in pending]
+    num_failed = _run_all(runs, reporter, out)
+    if process.is_main:
+        print_leaderboard(out, Console())
+        reporter.line(f"runs: {out.resolve()}   table: {out.resolve() / 'results.csv'}")
+    leave_process_group()
+    return EXIT_SOME_FAILED if num_failed else 0
+
+
+def _run_all(runs: list[Run], reporter: Reporter, out: Path) -> int:
+    """Run the cells one after the other; how many of them failed."""
+    from harness.run_cell import run_cell
+    from results.table import write_csv
+
     num_failed = 0
-    for number, cell in enumerate(pending, start=1):
-        run = Run(cell, data, process, environment, out / cell.cell_id, shlex.join(sys.argv))
+    for number, run in enumerate(runs, start=1):
         try:
-            run_cell(run, reporter, f"cell {number}/{len(pending)}")
+            run_cell(run, reporter, f"cell {number}/{len(runs)}")
         except DivergedError:
             num_failed += 1
         except VerdictError:
             raise
         except Exception:  # recorded with its traceback; the other cells go on
-            if process.world_size > 1:
+            if run.process.world_size > 1:
                 raise  # the other processes still wait for this one
             num_failed += 1
-        if process.is_main:
+        if run.process.is_main:
             write_csv(out)
-    if console is not None:
-        print_leaderboard(out, console)
-        reporter.line(f"runs: {out.resolve()}   table: {out.resolve() / 'results.csv'}")
-    leave_process_group()
-    return EXIT_SOME_FAILED if num_failed else 0
+    return num_failed
+
+
+def _load_data(cell: CellSpec, data_dir: Path, allow_unofficial: bool, process: Process) -> Dataset:
+    """Load the data of a cell; the first process of each machine prepares them, and speaks."""
+    from harness.datasets.registry import load_dataset
+
+    if process.local_rank != 0:
+        process.wait_for_all()
+    data = load_dataset(cell.dataset, data_dir, cell.image_size, allow_unofficial, quiet=not process.is_main)
+    if process.local_rank == 0:
+        process.wait_for_all()
+    if process.agree(data.provenance.fingerprint) != data.provenance.fingerprint:
+        raise DataError(f"{data.provenance.source} on this machine is not what the main process has")
+    return data
 
 
 def _check_data_options(cell: CellSpec, data_dir: Path | None, allow_unofficial: bool) -> None:
@@ -220,9 +243,11 @@ def _pin_data(cell: CellSpec, data: Dataset) -> CellSpec:
     return cell if data.provenance.official else cell.model_copy(update={"data_fingerprint": fingerprint})
 
 
-def _is_finished(out: Path, cell: CellSpec) -> bool:
-    record = read_record(out / cell.cell_id)
-    return record is not None and record.status == "finished"
+def _pending(out: Path, cells: list[CellSpec]) -> list[CellSpec]:
+    """The cells that are not finished; those that failed before come last."""
+    records = [(cell, read_record(out / cell.cell_id)) for cell in cells]
+    untried = [cell for cell, record in records if record is None]
+    return untried + [cell for cell, record in records if record is not None and record.status == "failed"]
 
 
 def _headline(cells: list[CellSpec], pending: list[CellSpec], data: Dataset, environment: Environment) -> str:

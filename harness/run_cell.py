@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -17,7 +18,7 @@ from harness.clock import Clock
 from harness.datasets.base import Dataset
 from harness.datasets.device_loader import DeviceImages, Normalizer, channel_statistics
 from harness.datasets.splits import stratified_split
-from harness.errors import UsageError
+from harness.errors import DivergedError, UsageError, VerdictError
 from harness.evaluate import predict
 from harness.memory import read_peak, reset_peak
 from harness.precision import make_autocast
@@ -26,14 +27,14 @@ from harness.progress import CellProgress, Reporter
 from harness.record import Environment, Measurements, ModelFacts, Record, write_record
 from harness.run_dir import now, open_run_dir, record_failure, write_results
 from harness.seeding import seed_everything
-from harness.train import Inputs, Training, train
+from harness.train import CURE, Inputs, Training, train
 from models.complexity import measure_complexity
 from models.registry import build_model
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 WARMUP_STEPS = 5  # left out of the throughput, but never more than a fifth of the steps
-WHITENING_IMAGES = 5000  # as many as airbench94 looks at, arXiv 2404.00498 section 3.2
+WHITENING_IMAGES = 5000  # of 32x32, as many as airbench94 looks at, arXiv 2404.00498 section 3.2
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def run_cell(run: Run, reporter: Reporter, title: str) -> Record:
         try:
             return _run(run, clock, started_at, progress)
         except Exception as error:
-            if run.process.is_main:
+            # A user's error meets all processes alike; a crash may be known to one of them only.
+            if run.process.is_main or not isinstance(error, VerdictError):
                 failed = _record(run, started_at, status="failed")
                 record_failure(run.run_dir, failed, error, clock.wall_s(), progress)
             raise
@@ -99,7 +101,7 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
         fit_indices, val_indices = stratified_split(dataset.train.labels, cell.val_fraction)
         steps_per_epoch = _steps_per_epoch(cell, len(fit_indices))
         inputs = _load_inputs(cell, dataset, fit_indices, val_indices, process)
-        _show_images(model, inputs)
+        _show_images(model, inputs, cell.image_size)
 
     seed_everything(cell.seed, "train", process.rank)
     progress.start(num_steps=cell.recipe.epochs * steps_per_epoch)
@@ -112,6 +114,8 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
         if cell.mirror_tta:
             mirrored = predict(model, test, inputs.normalize, autocast, process, mirror=True)
             scored["test_tta_logits"] = (logits + mirrored) / 2
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in scored.values()):
+        raise DivergedError(f"the selected weights give logits that are not finite numbers: {CURE}")
     with clock.span("write"):
         if process.is_main:
             predictions = _predictions(scored, dataset, training, val_indices)
@@ -189,12 +193,13 @@ def _load_inputs(
     )
 
 
-def _show_images(model: nn.Module, inputs: Inputs) -> None:
-    """Let a model that starts from the data, such as a whitening layer, see the first images."""
+def _show_images(model: nn.Module, inputs: Inputs, image_size: int) -> None:
+    """Let a model that starts from the data, such as a whitening layer, see images of all classes."""
     init_from_images = getattr(model, "init_from_images", None)
     if init_from_images is not None:
-        first = torch.arange(min(WHITENING_IMAGES, len(inputs.fit)))
-        init_from_images(inputs.normalize(inputs.fit.gather(first)))
+        num_images = min(max(1, WHITENING_IMAGES * 32**2 // image_size**2), len(inputs.fit))
+        spread = torch.linspace(0, len(inputs.fit) - 1, num_images).long()  # folders are in order of class
+        init_from_images(inputs.normalize(inputs.fit.gather(spread)))
 
 
 def _predictions(
@@ -242,4 +247,6 @@ def _measure(
 
 
 def _largest(value: float | None, process: Process) -> float | None:
-    return None if value is None else process.largest(value)
+    """The largest over the processes; None where one of them has no value."""
+    largest = process.largest(float("inf") if value is None else value)
+    return None if math.isinf(largest) else largest

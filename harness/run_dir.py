@@ -70,6 +70,8 @@ def record_failure(
     progress.line(f"error: {message}")
     if isinstance(error, StorageError):
         return  # a record would meet the same full disk; the run counts as unfinished
+    if record_path(run_dir).exists():
+        return  # another process of this run has said why it failed; the rest is a consequence
     log = (run_dir / "log.txt").read_text(encoding="utf-8").splitlines()
     failure = Failure(kind=kind, message=message, log_tail="\n".join(log[-LOG_TAIL_LINES:]), burnt_s=burnt_s)
     write_record(run_dir, record.model_copy(update={"failure": failure}))

@@ -42,3 +42,4 @@ def use_deterministic_kernels() -> None:
     # Filling fresh memory costs time and changes nothing that is read.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set at run time
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32; on by default for convolutions

@@ -6,6 +6,7 @@ device, forward and backward in the cell's precision over its micro-batches, one
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -27,6 +28,8 @@ from harness.progress import CellProgress
 from harness.record import EpochRow
 from harness.seeding import generator_for
 from harness.strategy import gradient_exchange, wrap_model
+
+CURE = "try a lower learning rate or more warm-up"
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,11 @@ def train(
         DivergedError: the loss of a step is not a finite number.
     """
     recipe = cell.recipe
+    wrapped = wrap_model(model, cell, process)  # from here on the weights are the same on all processes
     average = None if recipe.ema_decay is None else WeightAverage(model, recipe.ema_decay)
     loop = _Loop(
         cell,
-        wrap_model(model, cell, process),
+        wrapped,
         inputs,
         make_optimizer(model, recipe, process.device),
         average,
@@ -125,18 +129,27 @@ def train(
 
         with clock.span("evaluate"), nullcontext() if average is None else average.applied():
             average_running_statistics(model, process)
-            row = _epoch_row(epoch, losses, loop, clock.spans_s["train"] - before_s)
+            val_loss = val_accuracy = None
             if inputs.val is not None:
                 val_logits = predict(model, inputs.val, inputs.normalize, autocast, process)
                 val_accuracy = accuracy(val_logits, inputs.val.labels)
                 val_loss = mean_loss(val_logits, inputs.val.labels)
-                row = row.model_copy(update={"val_accuracy": val_accuracy, "val_loss": val_loss})
+                if not math.isfinite(val_loss):
+                    raise DivergedError(f"the validation loss became {val_loss} in epoch {epoch + 1}: {CURE}")
                 if best is None or (val_accuracy, -val_loss) > best:
                     best = (val_accuracy, -val_loss)
                     training.selected_epoch, training.val_logits = epoch + 1, val_logits
                     best_state = _copy_state(model)
             elif epoch + 1 == recipe.epochs:
                 training.selected_epoch, best_state = epoch + 1, _copy_state(model)
+        row = EpochRow(
+            epoch=epoch + 1,
+            train_loss=losses.double().mean().item(),
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            lr=_lr(loop, epoch, loop.steps_per_epoch - 1),
+            train_time_s=clock.spans_s["train"] - before_s,
+        )
         training.history.append(row)
         progress.epoch(row, loop.steps_per_epoch * recipe.batch_size / row.train_time_s)
 
@@ -149,6 +162,7 @@ def _train_epoch(loop: _Loop, epoch: int) -> Tensor:
     cell, recipe = loop.cell, loop.cell.recipe
     loop.model.train()
     order = epoch_order(len(loop.inputs.fit), generator_for(cell.seed, "order", epoch))
+    order = order.to(loop.inputs.fit.index_device)  # once, so that no step waits for a copy
     losses = torch.zeros(loop.steps_per_epoch, device=loop.process.device)
     loop.timer.mark()
     for step in range(loop.steps_per_epoch):
@@ -175,7 +189,7 @@ def _accumulate_gradients(loop: _Loop, batch: Tensor, epoch: int, step: int) -> 
         start = (loop.process.rank * cell.accumulation_steps + micro_step) * size
         rows = slice(start, start + size)
         images = inputs.augmentation.apply(inputs.fit.gather(batch[rows]), drawn, rows)
-        labels = inputs.fit.labels[batch[rows].to(loop.process.device)]
+        labels = inputs.fit.labels_of(batch[rows])
         is_last = micro_step + 1 == cell.accumulation_steps
         with gradient_exchange(loop.model, is_last):
             with loop.autocast.context():
@@ -192,17 +206,6 @@ def _lr(loop: _Loop, epoch: int, step: int) -> float:
     return lr_at(recipe, epoch * steps_per_epoch + step, recipe.epochs * steps_per_epoch)
 
 
-def _epoch_row(epoch: int, losses: Tensor, loop: _Loop, train_time_s: float) -> EpochRow:
-    return EpochRow(
-        epoch=epoch + 1,
-        train_loss=losses.double().mean().item(),
-        val_loss=None,
-        val_accuracy=None,
-        lr=_lr(loop, epoch, loop.steps_per_epoch - 1),
-        train_time_s=train_time_s,
-    )
-
-
 def _copy_state(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
@@ -213,6 +216,6 @@ def _check_finite(cell: CellSpec, losses: Tensor, epoch: int) -> None:
         return
     step = int((~finite).nonzero()[0].item())
     raise DivergedError(
-        f"the loss became {losses[step].item()} at epoch {epoch + 1}, step {step + 1} of {len(losses)}: "
-        f"try a learning rate below {cell.recipe.lr:g} or more warm-up"
+        f"the loss became {losses[step].item()} at epoch {epoch + 1}, step {step + 1} of {len(losses)}, "
+        f"at a peak learning rate of {cell.recipe.lr:g}: {CURE}"
     )

@@ -43,9 +43,7 @@ class FastCNN(nn.Module):
         The 12 principal directions of the patches, each scaled to unit variance, and their
         negatives: 24 filters (section 3.2 of the paper).
         """
-        patches = F.unfold(images_BCHW.float(), kernel_size=2).transpose(1, 2).flatten(0, 1)
-        covariance = torch.cov(patches.double().T)
-        values, vectors = torch.linalg.eigh(covariance)
+        values, vectors = torch.linalg.eigh(_patch_covariance(images_BCHW))
         filters = (vectors / torch.sqrt(values + WHITEN_EPSILON)).T.reshape(12, 3, 2, 2)
         with torch.no_grad():
             self.whiten.weight.copy_(torch.cat((filters, -filters)))
@@ -72,6 +70,17 @@ class Stage(nn.Module):
         """Map [B, num_in, H, W] to [B, num_out, H // 2, W // 2]."""
         x = F.gelu(self.norm1(F.max_pool2d(self.conv1(x), 2)))
         return F.gelu(self.norm2(self.conv2(x)))
+
+
+def _patch_covariance(images_BCHW: Tensor) -> Tensor:
+    """Covariance, [12, 12] in float64, of all 2x2 patches; a few images at a time, to save memory."""
+    count, total, products = 0, torch.zeros(()), torch.zeros(())
+    for block in images_BCHW.split(100):  # type: ignore[no-untyped-call]  # torch's
+        patches = F.unfold(block.float(), kernel_size=2).transpose(1, 2).flatten(0, 1).double()
+        count += len(patches)
+        total = total.to(patches) + patches.sum(dim=0)
+        products = products.to(patches) + patches.T @ patches
+    return (products - torch.outer(total, total) / count) / (count - 1)
 
 
 def _identity_conv(num_in: int, num_out: int) -> nn.Conv2d:

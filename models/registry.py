@@ -27,7 +27,7 @@ class ModelEntry:
 
 
 MODELS: dict[str, ModelEntry] = {
-    "mlp": ModelEntry("models.simple", "mlp", "a floor: one hidden layer on raw pixels"),
+    "mlp": ModelEntry("models.simple", "mlp", "a floor: two hidden layers on raw pixels"),
     "simple_cnn": ModelEntry(
         "models.simple",
         "simple_cnn",

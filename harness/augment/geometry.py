@@ -70,8 +70,8 @@ class Cutout:
     what normalises to zero.
     """
 
-    fill: tuple[int, int, int]
-    """The colour painted: the mean of the training images."""
+    fill: Tensor
+    """The colour painted, uint8 [3] on the device: the mean of the training images."""
 
     def draw(self, num_images: int, image_size: int, generator: Generator) -> Tensor:
         """int64 [B, 2]: row and column of the centre."""
@@ -83,8 +83,7 @@ class Cutout:
         in_rows = _within(parameters[:, :1], height)
         in_columns = _within(parameters[:, 1:], width)
         square = in_rows[:, None, :, None] & in_columns[:, None, None, :]
-        fill = torch.tensor(self.fill, dtype=torch.uint8, device=images_BCHW.device).view(1, 3, 1, 1)
-        return torch.where(square, fill, images_BCHW)
+        return torch.where(square, self.fill.view(1, 3, 1, 1), images_BCHW)
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:

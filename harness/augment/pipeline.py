@@ -18,7 +18,7 @@ class Augmentation:
         operations: dict[str, Operation] = {
             "flip": Flip(),
             "crop": Crop(round(cell.recipe.crop_padding * cell.image_size / 32)),
-            "cutout": Cutout(mean_colour),
+            "cutout": Cutout(torch.tensor(mean_colour, dtype=torch.uint8, device=device)),
         }
         self._operations = [operations[operation] for operation in AUGMENTATIONS[cell.augmentation]]
         self._seed = cell.seed

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
@@ -31,12 +34,16 @@ class DeviceImages:
         self._device = device
         self._host = image_set.images
         self._subset = np.arange(len(image_set.labels)) if subset is None else subset
-        self.labels = torch.from_numpy(image_set.labels[self._subset]).to(device)
-        num_bytes = len(self._subset) * int(np.prod(image_set.images.shape[1:]))
+        num_channels, height, width = image_set.images.shape[1:]
+        self.num_pixels = height * width
         if resident is None:
+            num_bytes = len(self._subset) * num_channels * self.num_pixels
             resident = num_bytes < RESIDENT_SHARE * _free_bytes(device)
-        # [N, H, W, 3] in memory: rows of it are channels_last images
-        self._images_NHWC = _to_channels_last(self._host[self._subset]).to(device) if resident else None
+        self.index_device = device if resident else torch.device("cpu")
+        """Where indices are best made: others are copied for each batch."""
+
+        self.labels = torch.from_numpy(image_set.labels[self._subset]).to(device)
+        self._images_NHWC = self._copy_to_device() if resident else None
 
     def __len__(self) -> int:
         return len(self._subset)
@@ -47,6 +54,20 @@ class DeviceImages:
             return self._images_NHWC[indices.to(self._device)].permute(0, 3, 1, 2)
         rows = self._host[self._subset[indices.cpu().numpy()]]
         return _to_channels_last(rows).to(self._device, non_blocking=True).permute(0, 3, 1, 2)
+
+    def labels_of(self, indices: Tensor) -> Tensor:
+        """int64 labels [B], on the device."""
+        return self.labels[indices.to(self._device, non_blocking=True)]
+
+    def _copy_to_device(self) -> Tensor:
+        """All images, [N, H, W, 3], so that rows of it are channels_last; block by block, to save memory."""
+        num_channels, height, width = self._host.shape[1:]
+        shape = (len(self._subset), height, width, num_channels)
+        images = torch.empty(shape, dtype=torch.uint8, device=self._device)
+        for start in range(0, len(self._subset), 4096):
+            rows = self._subset[start : start + 4096]
+            images[start : start + len(rows)] = _to_channels_last(self._host[rows])
+        return images
 
 
 class Normalizer:
@@ -87,6 +108,5 @@ def _to_channels_last(images_NCHW: np.ndarray[tuple[int, ...], np.dtype[np.uint8
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    import psutil  # comes with accelerate
-
-    return int(psutil.virtual_memory().available)
+    num_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # which share it
+    return int(psutil.virtual_memory().available) // num_local

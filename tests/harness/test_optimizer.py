@@ -202,3 +202,34 @@ def test_training_goes_on_after_the_average_was_applied() -> None:
     for name, parameter in model.named_parameters():
         if name != "0.bias":  # the norm after it takes a constant away
             assert not torch.equal(parameter, before[name]), name
+
+
+def test_a_first_step_that_the_fp16_scaler_skips_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """torch's fused SGD once kept uninitialised memory as momentum in this case."""
+    plain_sgd = torch.optim.SGD
+
+    def fused_sgd(groups: Any, fused: bool, **options: Any) -> torch.optim.SGD:
+        return plain_sgd(groups, fused=True, **options)
+
+    monkeypatch.setattr("torch.optim.SGD", fused_sgd)
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    expected = copy.deepcopy(model)
+    optimizer = make_optimizer(model, recipe(weight_decay=0), CPU)
+    scaler = torch.amp.GradScaler("cpu", enabled=True)
+    reference = plain_sgd(expected.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    images = torch.randn(4, 3)
+    for step in range(3):
+        optimizer.zero_grad()
+        overflow = float("inf") if step == 0 else 1.0
+        scaler.scale(model(images).square().mean() * overflow).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        if step > 0:
+            reference.zero_grad()
+            expected(images).square().mean().backward()
+            reference.step()
+    for ours, theirs in zip(model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)

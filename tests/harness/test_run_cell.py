@@ -157,12 +157,28 @@ def test_divergence_is_an_error_and_a_record(run: RunFunction, tmp_path: Path) -
     assert record.status == "failed"
     assert record.failure is not None
     assert record.failure.kind == "diverged"
-    assert "learning rate below 1e+30" in record.failure.message
+    assert "peak learning rate of 1e+30" in record.failure.message
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "cell.json",
         "log.txt",
         "record.json",
     ]
+
+
+def test_logits_that_are_not_finite_are_divergence_too(
+    run: RunFunction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: torch.nn.Module, images: Any, *args: object, **options: object) -> torch.Tensor:
+        return torch.full((len(images), 3), float("nan"))
+
+    monkeypatch.setattr("harness.run_cell.predict", broken)
+    with pytest.raises(DivergedError, match="not finite"):
+        run()
+    record = read_record(tmp_path / "run")
+    assert record is not None
+    assert record.failure is not None
+    assert record.failure.kind == "diverged"
+    assert not (tmp_path / "run" / "predictions.npz").exists()
 
 
 def test_a_failed_cell_can_be_run_again_and_keeps_its_history(

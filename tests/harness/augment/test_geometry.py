@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.augment.geometry import Crop, Cutout, Flip, Operation
 
-GREY = (10, 128, 250)
+GREY = torch.tensor((10, 128, 250), dtype=torch.uint8)
 OPERATIONS = [Flip(), Crop(4), Cutout(GREY)]
 
 
@@ -57,7 +57,7 @@ def test_cutout_at_every_centre_is_torchvisions_erase_of_half_the_image_size(ima
     centres = grid(range(image_size))
     images = noise(len(centres), image_size)
     side = image_size // 2
-    fill = torch.tensor(GREY, dtype=torch.uint8)[:, None, None]
+    fill = GREY[:, None, None]
     expected = []
     for image, centre in zip(images, centres.tolist(), strict=True):
         first = [max(0, position - side // 2) for position in centre]
