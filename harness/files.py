@@ -19,6 +19,9 @@ from harness.errors import StorageError
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+_PIECE = 2**20
+
+
 def storage_error(path: Path, error: OSError) -> StorageError:
     """The user's line for an `OSError` met while writing `path`."""
     if error.errno in _NO_SPACE:
@@ -47,7 +50,8 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -88,7 +92,8 @@ def reserve_space(path: Path, num_bytes: int) -> None:
     """
     try:
         with path.open("wb") as file:
-            file.write(bytes(num_bytes))
+            for start in range(0, num_bytes, _PIECE):
+                file.write(bytes(min(_PIECE, num_bytes - start)))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

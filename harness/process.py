@@ -132,8 +132,13 @@ def check_process(cell: CellSpec, process: Process) -> None:
     joined = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
     if cell.num_processes == process.world_size == joined:
         return
+    start = "'python harness/run.py ...'"
+    if cell.num_processes > 1:
+        start = (
+            f"'accelerate launch --multi_gpu --num_processes {cell.num_processes} --num_machines 1 "
+            "harness/run.py ...' (without a GPU, put ACCELERATE_USE_CPU=true before it)"
+        )
     raise HardwareError(
-        f"the cell asks for {cell.num_processes} process(es), but {joined} run(s) together: start it with "
-        f"'accelerate launch --multi_gpu --num_processes {cell.num_processes} --num_machines 1 "
-        "harness/run.py ...' (without a GPU, put ACCELERATE_USE_CPU=true before it)"
+        f"the cell asks for {cell.num_processes} process(es), but {joined} run(s) together: "
+        f"start it with {start}"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.cell import Recipe, make_recipe
+from harness.errors import unknown_name
 
 _RESNET = Recipe(
     epochs=15,
@@ -55,8 +56,10 @@ def recipe_for(model: str, overrides: dict[str, Any]) -> Recipe:
     proportion (Goyal et al. 2017, arXiv 1706.02677, section 2.1), AdamW's with the square root.
 
     Raises:
-        UsageError: a field is unknown or its value out of range.
+        UsageError: the model or a field is unknown, or a value out of range.
     """
+    if model not in DEFAULT_RECIPES:
+        raise unknown_name("model", model, DEFAULT_RECIPES)
     default = DEFAULT_RECIPES[model]
     recipe = make_recipe(default.model_dump() | overrides)
     if "batch_size" not in overrides or "lr" in overrides:

@@ -57,12 +57,18 @@ class Measurements(_Value):
     """What was measured, units in the names. A null has its reason in `Record.unavailable`."""
 
     wall_time_s: float
+    """From setting up the cell to its record; the other times add up to it."""
+
     startup_time_s: float
+    """Making the folder, building and counting the model; loading torch and the data set are not in it."""
+
     data_time_s: float
+    """Copying the images to the device."""
+
     train_time_s: float
     evaluate_time_s: float
     write_time_s: float
-    """Time spent on writing files, the final record itself excepted."""
+    """Time spent on writing the predictions and the steps."""
 
     other_time_s: float
     """Wall time that none of the named spans covers."""
@@ -184,4 +190,4 @@ def read_record(run_dir: Path) -> Record | None:
         return Record.model_validate_json(text)
     except (ValidationError, UsageError) as error:
         problem = first_problem(error, "record") if isinstance(error, ValidationError) else str(error)
-        raise DataError(f"{path}: {problem}") from None
+        raise DataError(f"{path}: {problem} (move the folder away to run the cell again)") from None

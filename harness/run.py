@@ -21,11 +21,14 @@ if __name__ == "__main__":  # `python harness/run.py` puts harness/ first on the
 
 import typer  # noqa: E402  # after the path is set
 
+from harness.augment.names import AUGMENTATIONS  # noqa: E402
 from harness.cell import CellSpec  # noqa: E402
+from harness.console import run_command  # noqa: E402
 from harness.errors import DataError, DivergedError, UsageError, VerdictError  # noqa: E402
 from harness.files import clear_temporaries  # noqa: E402
 from harness.record import read_record  # noqa: E402
 from launch.options import matrix_cells, read_cell, recipe_fields, split_list  # noqa: E402
+from models.registry import MODELS  # noqa: E402
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
@@ -35,8 +38,6 @@ if TYPE_CHECKING:
     from harness.run_cell import Run
 
 EXIT_SOME_FAILED = 1
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
 STALE_AFTER_S = 3600  # another launcher may be writing into the same folder
 
 HELP = """
@@ -70,10 +71,10 @@ def _option(name: str, panel: str, text: str) -> object:
 @app.command(help=HELP)
 def command(
     dataset: Annotated[str | None, _option("dataset", MATRIX, "cifar10, digits or imagefolder:PATH")] = None,
-    model: Annotated[
-        str | None, _option("model", MATRIX, "mlp, simple_cnn, fast_cnn, resnet20, resnet18 (fast_cnn)")
+    model: Annotated[str | None, _option("model", MATRIX, f"{', '.join(MODELS)} (fast_cnn)")] = None,
+    augment: Annotated[
+        str | None, _option("augment", MATRIX, f"{', '.join(AUGMENTATIONS)} (flip_crop)")
     ] = None,
-    augment: Annotated[str | None, _option("augment", MATRIX, "none, flip_crop, cutout (flip_crop)")] = None,
     precision: Annotated[
         str | None, _option("precision", MATRIX, "fp32, bf16, fp16 (what accelerate was told, else bf16)")
     ] = None,
@@ -114,7 +115,6 @@ def command(
     out: Annotated[Path, _option("out", RUN, "folder of the runs and their table (runs)")] = Path("runs"),
 ) -> None:
     """Turn the options into cells, run them, and end with an exit code."""
-    sys.stderr = sys.__stderr__  # see main()
     recipe = {"epochs": epochs, "batch_size": batch_size}
     axes = {
         "dataset": dataset,
@@ -130,29 +130,21 @@ def command(
     recipe = {name: value for name, value in recipe.items() if value is not None}
     axes = {name: value for name, value in axes.items() if value is not None}
     num_processes = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes
-    try:
-        recipe |= recipe_fields(settings or [])
-        if threads is not None and threads < 1:
-            raise UsageError(f"--threads {threads}: expected 1 or more")
-        if cell is not None and (axes or recipe or preset):
-            raise UsageError("--cell says all about the cell: leave out the other options that describe one")
-        cells = [read_cell(cell)] if cell else matrix_cells(preset, axes, recipe, num_processes)
-        _check_data_options(cells[0], data_dir, allow_unofficial_data)
-        data_from = data_dir or ROOT / "data"
-        code = run_cells(cells, data_from, allow_unofficial_data, out, cpu, threads)
-    except VerdictError as error:
-        _say(f"error: {error}")
-        code = EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        _say("interrupted: finished cells are kept; the same command goes on with the rest")
-        code = EXIT_INTERRUPTED
-    raise typer.Exit(code)
+    recipe |= recipe_fields(settings or [])
+    if threads is not None and threads < 1:
+        raise UsageError(f"--threads {threads}: expected 1 or more")
+    if cell is not None and (axes or recipe or preset or processes is not None):
+        raise UsageError("--cell says all about the cell: leave out the other options that describe one")
+    cells = [read_cell(cell)] if cell else matrix_cells(preset, axes, recipe, num_processes)
+    _check_data_options(cells[0], data_dir, allow_unofficial_data)
+    num_failed = run_cells(cells, data_dir or ROOT / "data", allow_unofficial_data, out, cpu, threads)
+    raise typer.Exit(EXIT_SOME_FAILED if num_failed else 0)
 
 
 def run_cells(
     cells: list[CellSpec], data_dir: Path, allow_unofficial: bool, out: Path, cpu: bool, threads: int | None
 ) -> int:
-    """Run the cells that are not finished, and rank all that are; the exit code.
+    """Run the cells that are not finished, and rank all that are; how many failed.
 
     All cells share one data set and image size, those of the first.
 
@@ -167,6 +159,7 @@ def run_cells(
     from harness.run_cell import Run, check_cell
     from harness.seeding import use_deterministic_kernels
     from results.leaderboard import print_leaderboard
+    from results.table import write_csv
 
     use_deterministic_kernels()
     use_threads(threads)
@@ -185,10 +178,11 @@ def run_cells(
     runs = [Run(cell, data, process, environment, out / cell.cell_id, command) for cell in pending]
     num_failed = _run_all(runs, reporter, out)
     if process.is_main:
+        write_csv(out)
         print_leaderboard(out, Console())
         reporter.line(f"runs: {out.resolve()}   table: {out.resolve() / 'results.csv'}")
     leave_process_group()
-    return EXIT_SOME_FAILED if num_failed else 0
+    return num_failed
 
 
 def _run_all(runs: list[Run], reporter: Reporter, out: Path) -> int:
@@ -198,6 +192,8 @@ def _run_all(runs: list[Run], reporter: Reporter, out: Path) -> int:
 
     num_failed = 0
     for number, run in enumerate(runs, start=1):
+        if run.process.agree(_is_finished(run.run_dir)):
+            continue  # another launcher on this folder was faster
         try:
             run_cell(run, reporter, f"cell {number}/{len(runs)}")
         except DivergedError:
@@ -245,9 +241,13 @@ def _pin_data(cell: CellSpec, data: Dataset) -> CellSpec:
 
 def _pending(out: Path, cells: list[CellSpec]) -> list[CellSpec]:
     """The cells that are not finished; those that failed before come last."""
-    records = [(cell, read_record(out / cell.cell_id)) for cell in cells]
-    untried = [cell for cell, record in records if record is None]
-    return untried + [cell for cell, record in records if record is not None and record.status == "failed"]
+    unfinished = [cell for cell in cells if not _is_finished(out / cell.cell_id)]
+    return sorted(unfinished, key=lambda cell: read_record(out / cell.cell_id) is not None)
+
+
+def _is_finished(run_dir: Path) -> bool:
+    record = read_record(run_dir)
+    return record is not None and record.status == "finished"
 
 
 def _headline(cells: list[CellSpec], pending: list[CellSpec], data: Dataset, environment: Environment) -> str:
@@ -261,20 +261,5 @@ def _headline(cells: list[CellSpec], pending: list[CellSpec], data: Dataset, env
     )
 
 
-def _say(text: str) -> None:
-    """Print to stderr, once for each machine."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(text, file=sys.stderr)
-
-
-def main() -> None:
-    """Parse the command line; the first process of a machine speaks for the others about it."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        app()
-    with Path(os.devnull).open("w", encoding="utf-8") as silence:
-        sys.stdout = sys.stderr = silence
-        app()
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(app, prog_name="harness/run.py"))

@@ -93,13 +93,14 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
         check_process(cell, process)
         autocast = make_autocast(cell.precision, process.device)
         peak_was_reset = reset_peak(process.device)
-        if process.is_main:
-            open_run_dir(run.run_dir, cell, dataset)
-        model = _build(cell, dataset, process)
-        complexity = measure_complexity(cell.model, len(dataset.class_names), cell.image_size)
-    with clock.span("data"):
         fit_indices, val_indices = stratified_split(dataset.train.labels, cell.val_fraction)
         steps_per_epoch = _steps_per_epoch(cell, len(fit_indices))
+        num_classes = len(dataset.class_names)
+        if process.is_main:
+            open_run_dir(run.run_dir, cell, len(dataset.test.labels), len(val_indices), num_classes)
+        model = _build(cell, dataset, process)
+        complexity = measure_complexity(cell.model, num_classes, cell.image_size)
+    with clock.span("data"):
         inputs = _load_inputs(cell, dataset, fit_indices, val_indices, process)
         _show_images(model, inputs, cell.image_size)
 

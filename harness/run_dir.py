@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from harness.cell import CellSpec
-from harness.datasets.base import Dataset
 from harness.errors import StorageError, VerdictError
 from harness.files import clear_temporaries, reserve_space, write_arrays, write_text
 from harness.progress import CellProgress
@@ -27,7 +26,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def open_run_dir(run_dir: Path, cell: CellSpec, dataset: Dataset) -> None:
+def open_run_dir(run_dir: Path, cell: CellSpec, num_test: int, num_val: int, num_classes: int) -> None:
     """Make the folder, move an earlier failure aside, and set aside the disk space for the results.
 
     Raises:
@@ -35,6 +34,7 @@ def open_run_dir(run_dir: Path, cell: CellSpec, dataset: Dataset) -> None:
             now than after hours of training.
     """
     previous = read_record(run_dir)
+    assert previous is None or previous.status == "failed", "a finished run is never moved aside"
     if previous is not None:
         attempts = run_dir / "attempts"
         number = len(list(attempts.glob("*.json"))) + 1
@@ -42,8 +42,8 @@ def open_run_dir(run_dir: Path, cell: CellSpec, dataset: Dataset) -> None:
         record_path(run_dir).replace(attempts / f"{number:03d}.json")
     clear_temporaries(run_dir, min_age_s=0)
     write_text(run_dir / "cell.json", json.dumps(cell.model_dump(), indent=1) + "\n")
-    num_logits = 2 * len(dataset.test.labels) + len(dataset.train.labels)
-    reserve_space(_reserve(run_dir), 4 * num_logits * len(dataset.class_names) + _RECORD_BYTES)
+    num_bytes = num_test * (8 * num_classes + 8) + num_val * (4 * num_classes + 16) + _RECORD_BYTES
+    reserve_space(_reserve(run_dir), num_bytes)
 
 
 def write_results(

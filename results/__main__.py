@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.errors import VerdictError
+from harness.console import run_command
 
 RunsFolder = Annotated[
     Path, typer.Argument(metavar="RUNS", help="Folder that holds the runs, such as runs/.")
@@ -27,7 +26,6 @@ Examples:
 app = typer.Typer(
     help=_HELP,
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -74,17 +72,5 @@ def columns(
     typer.echo(columns_markdown() if markdown else columns_text())
 
 
-def main() -> None:
-    """Run the command line; an error of the user's is one line and exit code 2."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal without Unicode shows a question mark rather than a traceback.
-        sys.stdout.reconfigure(errors="replace")
-    try:
-        app(prog_name="python -m results")
-    except VerdictError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(app, prog_name="python -m results"))

@@ -224,7 +224,8 @@ def _summary(run: Run, score: Score) -> str:
 
 
 def _official_cifar10_test(data: DataProvenance) -> bool:
-    return data.official and data.num_test_images == CIFAR10_TEST_IMAGES
+    as_published = data.official and data.image_shape == (3, 32, 32)
+    return as_published and data.num_test_images == CIFAR10_TEST_IMAGES
 
 
 def _data(run: Run) -> DataProvenance:

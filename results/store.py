@@ -117,25 +117,26 @@ def load_runs(folder: Path) -> StoredRuns:
             f"cannot read runs from '{folder}': {error.strerror}: "
             "name the folder that a matrix was run into, such as runs/"
         ) from None
-    stored = StoredRuns([], [], 0)
+    runs: list[Run] = []
+    warnings: list[str] = []
     num_unfinished = 0
     for run_dir in run_dirs:
         try:
             run = _load_run(run_dir)
         except DataError as error:
             # A damaged record may be quoted whole in the message.
-            stored.warnings.append(one_line(str(error), MAX_LINE_LENGTH))
+            warnings.append(one_line(str(error), MAX_LINE_LENGTH))
             continue
         if run is not None:
-            stored.runs.append(run)
+            runs.append(run)
         elif (run_dir / "cell.json").exists():
             num_unfinished += 1
-    if not (stored.runs or stored.warnings or num_unfinished):
+    if not (runs or warnings or num_unfinished):
         raise UsageError(
             f"no runs in '{folder}': name the folder that holds one folder for each run, "
             "or run a cell into it first"
         )
-    return StoredRuns(stored.runs, stored.warnings, num_unfinished)
+    return StoredRuns(runs, warnings, num_unfinished)
 
 
 def read_predictions(run_dir: Path, record: Record) -> Predictions:
@@ -169,13 +170,13 @@ def one_line(text: str, max_length: int | None = None) -> str:
 
 def _load_run(run_dir: Path) -> Run | None:
     """The run in `run_dir`, or None where there is no record yet."""
-    try:
-        record = read_record(run_dir)
-    except UsageError as error:
-        # A cell of another version may name a model or a data set that this one does not know.
-        raise DataError(f"{record_path(run_dir)}: {error}") from None
+    record = read_record(run_dir)
     if record is None:
         return None
+    if record.cell_id != run_dir.name:
+        raise DataError(
+            f"{record_path(run_dir)}: is the record of cell {record.cell_id}, in another's folder"
+        )
     if record.status == "failed":
         return Run(run_dir, record, scores=None)
     if not _complete(record):
@@ -211,10 +212,12 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
     except FileNotFoundError:
-        raise DataError(f"{path}: missing, though the record says that the run finished") from None
+        raise DataError(
+            f"{path}: missing, though the run finished: delete {path.parent} to run it again"
+        ) from None
     except Exception as error:
         # numpy and zipfile meet damaged bytes with a dozen unrelated types of error.
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        raise DataError(f"{path}: cannot be read ({error}): delete {path.parent} to run it again") from error
 
 
 def _shape_problem(arrays: dict[str, np.ndarray[Any, Any]], record: Record) -> str | None:

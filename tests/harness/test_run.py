@@ -55,6 +55,11 @@ def records(runs: Path) -> dict[str, Record]:
         (["--preset", "dem"], "unknown preset 'dem': did you mean demo"),
         (["--cell", "missing.json"], "cannot read a cell from missing.json"),
         (["--data-dir", "data"], "are for cifar10, not for digits"),
+        (["--epochs", "three"], "Invalid value for '--epochs'"),
+        (["--epoch", "3"], "No such option: --epoch"),
+        (["--processes", "0"], "num_processes: Input should be greater than or equal to 1, not 0"),
+        (["--cell", "cell.json", "--processes", "2"], "--cell says all about the cell"),
+        (["--threads", "0"], "--threads 0: expected 1 or more"),
     ],
 )
 def test_bad_words_are_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -98,10 +103,12 @@ def test_a_matrix_is_trained_ranked_and_not_trained_again(tmp_path: Path) -> Non
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("record.json")}
     assert len(before) == 2
 
-    again = start(command, tmp_path)
+    (tmp_path / "runs" / "results.csv").unlink()  # as if killed between the last record and the table
+    again = start(command, tmp_path, PYTHONIOENCODING="ascii")
     assert again.returncode == 0, again.stderr
     assert "2 cell(s), 2 finished already" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("record.json")} == before
+    assert len((tmp_path / "runs" / "results.csv").read_text().splitlines()) == 3
 
     one = start([*PYTHON, "--cell", f"runs/{next(iter(records(tmp_path / 'runs')))}/cell.json"], tmp_path)
     assert "1 cell(s), 1 finished already" in one.stdout
@@ -148,8 +155,8 @@ def test_every_launcher_works_from_any_folder(tmp_path: Path, launcher: str) -> 
 def test_two_processes_agree_with_one_and_score_every_image_once(tmp_path: Path) -> None:
     """fp32 without BatchNorm: gradients of two halves average to those of the whole batch."""
     model = ["--model", "simple_cnn", "--augment", "flip_crop", "--epochs", "2", "--batch-size", "64"]
-    options = [*model, "--precision", "fp32"]
-    single = start([*PYTHON, *options, "--out", "one"], tmp_path)
+    options = [*model, "--precision", "fp32", "--set", "optimizer=sgd", "--set", "lr=0.05", "--tta"]
+    single = start([*PYTHON, *options, "--out", "one", "--cpu"], tmp_path)
     assert single.returncode == 0, single.stderr
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     pair = start([*two, SCRIPT, *options, "--out", "two"], tmp_path, ACCELERATE_USE_CPU="true")
@@ -173,23 +180,16 @@ def test_two_processes_agree_with_one_and_score_every_image_once(tmp_path: Path)
     assert one.history[-1].val_accuracy == pytest.approx(two_record.history[-1].val_accuracy, abs=0.01)
 
 
-@pytest.fixture
-def killed_at(tmp_path: Path) -> Callable[[list[str], float], None]:
-    """Start a command and kill it, with all its children, after some seconds."""
-
-    def run(command: list[str], after_s: float) -> None:
-        child = subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        time.sleep(after_s)
+def start_and_kill(command: list[str], folder: Path, when: Callable[[], bool]) -> None:
+    """Start a command and kill it, with all its children, as soon as `when()` is true."""
+    child = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while not when() and child.poll() is None:
+        time.sleep(0.005)
+    if child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-
-    return run
+    child.wait()
 
 
 def assert_whole(runs: Path) -> None:
@@ -202,44 +202,56 @@ def assert_whole(runs: Path) -> None:
                 assert arrays[name] is not None
 
 
-def check_kills(tmp_path: Path, kill: Callable[[list[str], float], None], delays_s: list[float]) -> int:
-    """Kill a matrix again and again, then let it finish; the number of cells that outlived a kill."""
-    command = [*PYTHON, *QUICK, "--seed", "0,1,2,3,4,5,6,7"]
+EIGHT_CELLS = [*PYTHON, *QUICK, "--seed", "0,1,2,3,4,5,6,7"]
+
+
+def check_kills(tmp_path: Path, kills: list[Callable[[], bool]]) -> None:
+    """Kill a matrix again and again, then let it finish: nothing is lost, run twice or half there."""
     runs = tmp_path / "runs"
     finished: dict[str, int] = {}
-    for delay_s in delays_s:
-        kill(command, delay_s)
+    for when in kills:
+        start_and_kill(EIGHT_CELLS, tmp_path, when)
         if not runs.exists():
             continue
         assert_whole(runs)
         times = {name: (runs / name / "record.json").stat().st_mtime_ns for name in records(runs)}
         assert finished.items() <= times.items(), "a finished cell was lost or run again"
         finished = times
-    survived = len(finished)
-    done = start(command, tmp_path)
+    assert finished, "no cell was finished before a kill"
+    done = start(EIGHT_CELLS, tmp_path)
     assert done.returncode == 0, done.stderr
     times = {name: (runs / name / "record.json").stat().st_mtime_ns for name in records(runs)}
     assert finished.items() <= times.items()
     assert len(times) == 8
     assert len((runs / "results.csv").read_text().splitlines()) == 9
-    left = [path.name for path in runs.rglob("*") if path.name.endswith((".tmp", ".reserved"))]
+    left = [path.name for path in runs.glob("*/*") if path.name.endswith((".tmp", ".reserved"))]
     assert left == []
-    return survived
 
 
-def test_killed_runs_lose_no_finished_cell_and_leave_no_half_file(
-    tmp_path: Path, killed_at: Callable[[list[str], float], None]
-) -> None:
-    check_kills(tmp_path, killed_at, [7.0, 9.0])
+def test_killed_runs_lose_no_finished_cell_and_leave_no_half_file(tmp_path: Path) -> None:
+    def number_of(pattern: str, enough: int) -> Callable[[], bool]:
+        return lambda: len(list((tmp_path / "runs").glob(pattern))) >= enough
+
+    kills = [number_of("*/cell.json", 1), number_of("*/record.json", 2), number_of("*/predictions.npz", 5)]
+    check_kills(tmp_path, kills)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_killed_at_thirty_moments_loses_nothing(
-    tmp_path: Path, killed_at: Callable[[list[str], float], None]
-) -> None:
-    moments = np.random.default_rng(0).uniform(3.0, 9.0, 30)
-    check_kills(tmp_path, killed_at, moments.tolist())
+def test_killed_at_thirty_moments_loses_nothing(tmp_path: Path) -> None:
+    """Moments that are spread over the work itself: 0 to 1.5 seconds after a cell was opened."""
+    pauses = iter(np.random.default_rng(0).uniform(0, 1.5, 30).tolist())
+
+    def moment() -> Callable[[], bool]:
+        pause, before = next(pauses), time.time()
+
+        def when() -> bool:
+            opened = [path.stat().st_mtime for path in (tmp_path / "runs").glob("*/cell.json")]
+            return any(at > before for at in opened) and time.time() - max(opened) > pause
+
+        return when
+
+    check_kills(tmp_path, [moment() for _ in range(30)])
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path: Path) -> None:
@@ -263,21 +275,28 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path: Path) -> None
 
 def test_interrupting_keeps_what_is_finished(tmp_path: Path) -> None:
     child = subprocess.Popen(
-        [*PYTHON, *QUICK, "--epochs", "400"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        EIGHT_CELLS, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert child.stdout is not None
     for line in child.stdout:
-        if "epoch" in line:
+        if line.startswith("cell 2/8"):
             break
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert errors.startswith("interrupted: finished cells are kept")
+    assert errors.startswith("interrupted: what is finished is kept")
     assert errors.count("\n") == 1
+    assert "finished" in [record.status for record in records(tmp_path / "runs").values()]
+
+
+def test_two_matrices_on_one_folder_keep_what_the_other_finished(tmp_path: Path) -> None:
+    first = subprocess.Popen(EIGHT_CELLS, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    second = start(EIGHT_CELLS, tmp_path)
+    first.communicate(timeout=280)
+    assert first.returncode == second.returncode == 0, second.stderr
+    assert len(records(tmp_path / "runs")) == 8
+    moved = [path for path in (tmp_path / "runs").glob("*/attempts/*") if "finished" in path.read_text()]
+    assert moved == []
 
 
 def test_cifar10_in_the_official_layout_trains_when_the_flag_accepts_it(

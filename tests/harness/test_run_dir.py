@@ -54,9 +54,14 @@ def progress(cell: CellSpec, tmp_path: Path) -> Iterator[CellProgress]:
         yield opened
 
 
+def sizes(dataset: Dataset) -> tuple[int, int, int]:
+    """Test images, validation images and classes."""
+    return len(dataset.test.labels), len(dataset.train.labels) // 2, len(dataset.class_names)
+
+
 def arrays(dataset: Dataset) -> dict[str, np.ndarray[Any, Any]]:
     """Predictions of a run that also scored mirror images and held out half the training images."""
-    num_val, num_test = len(dataset.train.labels) // 2, len(dataset.test.labels)
+    num_test, num_val, _ = sizes(dataset)
     logits = np.random.default_rng(0).normal(size=(num_val + 2 * num_test, 10)).astype(np.float32)
     return {
         "val_logits": logits[:num_val],
@@ -78,7 +83,7 @@ def test_a_new_folder_holds_the_cell_and_the_reserve(
     tmp_path: Path, cell: CellSpec, dataset: Dataset
 ) -> None:
     run_dir = tmp_path / "runs" / cell.cell_id
-    open_run_dir(run_dir, cell, dataset)
+    open_run_dir(run_dir, cell, *sizes(dataset))
     assert sorted(path.name for path in run_dir.iterdir()) == [RESERVE, "cell.json"]
     assert make_cell(**json.loads((run_dir / "cell.json").read_text())) == cell
 
@@ -86,7 +91,7 @@ def test_a_new_folder_holds_the_cell_and_the_reserve(
 def test_the_reserve_is_room_enough_for_the_results_and_is_given_up_for_them(
     tmp_path: Path, cell: CellSpec, dataset: Dataset
 ) -> None:
-    open_run_dir(tmp_path, cell, dataset)
+    open_run_dir(tmp_path, cell, *sizes(dataset))
     reserved = (tmp_path / RESERVE).stat().st_size
     write_results(tmp_path, arrays(dataset), [2.5, 1.5], [0.01, 0.02])
     assert not (tmp_path / RESERVE).exists()
@@ -112,7 +117,7 @@ def test_earlier_failures_are_kept_and_numbered(
     records = [failed.model_copy(update={"failure": failure}) for failure in failures]
     for record in records:
         write_record(tmp_path, record)
-        open_run_dir(tmp_path, cell, dataset)
+        open_run_dir(tmp_path, cell, *sizes(dataset))
         assert read_record(tmp_path) is None
     kept = [
         Record.model_validate_json(path.read_text()) for path in sorted((tmp_path / "attempts").iterdir())
@@ -126,7 +131,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(
 ) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(VerdictError, match=re.escape(str(tmp_path / "runs"))):
-        open_run_dir(tmp_path / "runs" / "a", cell, dataset)
+        open_run_dir(tmp_path / "runs" / "a", cell, *sizes(dataset))
 
 
 @pytest.mark.parametrize(
@@ -212,3 +217,23 @@ def test_the_time_is_written_in_utc_to_the_second() -> None:
     assert written.utcoffset() == timedelta(0)
     assert written.microsecond == 0
     assert abs(datetime.now(UTC) - written) < timedelta(seconds=5)
+
+
+def test_a_finished_run_is_never_moved_aside(
+    tmp_path: Path, cell: CellSpec, dataset: Dataset, failed: Record
+) -> None:
+    write_record(tmp_path, failed.model_copy(update={"status": "finished"}))
+    before = (tmp_path / "record.json").read_bytes()
+    with pytest.raises(AssertionError, match="never moved aside"):
+        open_run_dir(tmp_path, cell, *sizes(dataset))
+    assert (tmp_path / "record.json").read_bytes() == before
+
+
+def test_what_fails_after_a_record_was_written_does_not_replace_it(
+    tmp_path: Path, failed: Record, progress: CellProgress
+) -> None:
+    write_record(tmp_path, failed.model_copy(update={"status": "finished"}))
+    record_failure(tmp_path, failed, caught(ValueError("the other process went away")), 1, progress)
+    record = read_record(tmp_path)
+    assert record is not None
+    assert record.status == "finished"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.cell import CellSpec, Recipe
 from harness.errors import UsageError
 from results.table import COLUMNS, columns_markdown, columns_text, write_csv
 
@@ -152,3 +153,11 @@ def test_units_in_names_are_the_units_of_the_columns(suffix: str, unit: str) -> 
     for column in COLUMNS:
         if column.name.endswith(suffix) and column.name != "images_per_s":
             assert column.unit == unit
+
+
+def test_every_field_that_makes_a_cell_another_one_has_a_column() -> None:
+    sources = {column.source for column in COLUMNS}
+    recipe = {f"recipe.{name}" for name in Recipe.model_fields}
+    cell = {f"cell.{name}" for name in CellSpec.model_fields}
+    elsewhere = {"cell.schema_version", "cell.recipe", "cell.data_fingerprint"}
+    assert recipe | cell <= sources | elsewhere

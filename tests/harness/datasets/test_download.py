@@ -173,8 +173,8 @@ def test_the_last_source_may_crawl(server: FileServer, path: Path, monkeypatch: 
 def test_a_source_that_falls_silent_is_left(
     server: FileServer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "_TIMEOUT_S", 0.2)
-    silent = whole(CONTENT, chunk=1000, pause_s=1)
+    monkeypatch.setattr(download, "_TIMEOUT_S", 1.0)
+    silent = whole(CONTENT, chunk=1000, pause_s=3)
     get([server.offer("/silent", silent), server.offer("/b", whole(CONTENT))], path)
     assert_whole(path)
     assert server.requests[-1] == ("/b", 3000)  # three attempts, a chunk each
@@ -199,7 +199,7 @@ def test_what_arrived_is_kept_for_the_next_try(server: FileServer, path: Path) -
 def test_all_sources_down_is_one_line_with_every_reason_and_what_to_do(
     server: FileServer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(download, "_TIMEOUT_S", 1.0)
     with socket.socket() as taken, socket.socket() as silent:
         taken.bind(("127.0.0.1", 0))  # refuses connections
         silent.bind(("127.0.0.1", 0))
@@ -210,7 +210,7 @@ def test_all_sources_down_is_one_line_with_every_reason_and_what_to_do(
             get(urls, path)
     host = server.base.removeprefix("http://")
     assert str(caught.value) == (
-        f"cannot download archive.tar.gz ({dead}: Connection refused; {mute}: no answer for 0.3 s; "
+        f"cannot download archive.tar.gz ({dead}: Connection refused; {mute}: no answer for 1 s; "
         f"{host}: HTTP 404 Not Found): "
         f"download http://{dead}/a by hand and put it at {path} (sha256 {SHA256})"
     )

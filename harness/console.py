@@ -1,0 +1,40 @@
+"""How every command meets its user: an error of the user's is one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any
+
+import typer
+
+from harness.errors import VerdictError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+# The base of "no such option", "invalid value", ...; typer has moved it between its versions.
+_BAD_WORDS: Any = typer.BadParameter.__mro__[1]
+
+
+def run_command(app: typer.Typer, prog_name: str | None = None) -> int:
+    """Run a command line to its end; its exit code. The first process of a machine speaks for all."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal without Unicode shows a question mark rather than a traceback.
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        return app(prog_name=prog_name, standalone_mode=False) or 0
+    except VerdictError as error:
+        _say(f"error: {error}")
+    except _BAD_WORDS as error:
+        _say(f"error: {' '.join(error.format_message().split())} (--help lists what there is)")
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted: what is finished is kept; the same command goes on with the rest")
+        return EXIT_INTERRUPTED
+    return EXIT_BAD_INPUT
+
+
+def _say(text: str) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(text, file=sys.stderr)
