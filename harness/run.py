@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -186,27 +187,42 @@ def run_cells(
 
 
 def _run_all(runs: list[Run], reporter: Reporter, out: Path) -> int:
-    """Run the cells one after the other; how many of them failed."""
-    from harness.run_cell import run_cell
+    """Run the cells one after the other, those that another process has not taken; how many failed."""
+    from harness.run_dir import claim
     from results.table import write_csv
 
     num_failed = 0
     for number, run in enumerate(runs, start=1):
-        if run.process.agree(_is_finished(run.run_dir)):
-            continue  # another launcher on this folder was faster
-        try:
-            run_cell(run, reporter, f"cell {number}/{len(runs)}")
-        except DivergedError:
-            num_failed += 1
-        except VerdictError:
-            raise
-        except Exception:  # recorded with its traceback; the other cells go on
-            if run.process.world_size > 1:
-                raise  # the other processes still wait for this one
-            num_failed += 1
-        if run.process.is_main:
-            write_csv(out)
+        title = f"cell {number}/{len(runs)}"
+        with claim(run.run_dir) if run.process.is_main else nullcontext(True) as ours:
+            if run.process.agree(ours and not _is_finished(run.run_dir)):
+                num_failed += not _run_one(run, reporter, title)
+                if run.process.is_main:
+                    write_csv(out)
+            else:
+                reporter.line(f"{title}: {run.cell.label()}: left to another process on this folder")
     return num_failed
+
+
+def _run_one(run: Run, reporter: Reporter, title: str) -> bool:
+    """Run one cell; False when it failed and others can go on.
+
+    Raises:
+        VerdictError: what stopped this cell stops the others too.
+    """
+    from harness.run_cell import run_cell
+
+    try:
+        run_cell(run, reporter, title)
+    except DivergedError:
+        return False
+    except VerdictError:
+        raise
+    except Exception:  # recorded with its traceback
+        if run.process.world_size > 1:
+            raise  # the other processes still wait for this one
+        return False
+    return True
 
 
 def _load_data(cell: CellSpec, data_dir: Path, allow_unofficial: bool, process: Process) -> Dataset:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from harness.cell import CellSpec
 from harness.errors import StorageError, VerdictError
-from harness.files import clear_temporaries, reserve_space, write_arrays, write_text
+from harness.files import clear_temporaries, reserve_space, storage_error, write_arrays, write_text
 from harness.progress import CellProgress
 from harness.record import Failure, Record, read_record, record_path, write_record
 
@@ -24,6 +27,30 @@ _RECORD_BYTES = 2**20  # record, log and steps of a long run
 def now() -> str:
     """The time as records keep it: ISO 8601, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def claim(run_dir: Path) -> Iterator[bool]:
+    """Hold the run's folder during the block; False when another process on this machine holds it.
+
+    The operating system lets go of it when the process dies.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    lock = FileLock(run_dir / ".claim")
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise storage_error(run_dir, error) from error
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def open_run_dir(run_dir: Path, cell: CellSpec, num_test: int, num_val: int, num_classes: int) -> None:

@@ -160,12 +160,12 @@ def test_a_stored_nan_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 def test_a_record_of_a_later_schema_is_an_error_that_names_the_version(tmp_path: Path) -> None:
     store(tmp_path, {**CONTENT, "schema_version": 2, "energy_j": 5.0})
-    assert problem(tmp_path) .startswith("record: schema_version: Input should be 1, not 2 (move")
+    assert problem(tmp_path).startswith("record: schema_version: Input should be 1, not 2 (move")
 
 
 def test_an_unknown_field_is_an_error_that_names_it(tmp_path: Path) -> None:
     store(tmp_path, {**CONTENT, "energy_j": 5.0})
-    assert problem(tmp_path) .startswith("record: there is no 'energy_j' (move")
+    assert problem(tmp_path).startswith("record: there is no 'energy_j' (move")
 
 
 def test_a_truncated_record_is_a_short_error(tmp_path: Path) -> None:

@@ -270,7 +270,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path: Path) -> None
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no space left to write" in done.stderr
-    assert set(left) <= {"cell.json", "log.txt"}
+    assert set(left) <= {"cell.json", "log.txt", ".claim"}
 
 
 def test_interrupting_keeps_what_is_finished(tmp_path: Path) -> None:
