@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -20,7 +22,7 @@ from harness.errors import DataError, DivergedError, StorageError, VerdictError
 from harness.process import Process
 from harness.progress import CellProgress, Reporter
 from harness.record import Failure, Record, read_record, write_record
-from harness.run_dir import now, open_run_dir, record_failure, write_results
+from harness.run_dir import claim, now, open_run_dir, record_failure, write_results
 
 RESERVE = ".reserved"
 
@@ -237,3 +239,25 @@ def test_what_fails_after_a_record_was_written_does_not_replace_it(
     record = read_record(tmp_path)
     assert record is not None
     assert record.status == "finished"
+
+
+def test_a_folder_that_another_process_holds_cannot_be_claimed(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from harness.run_dir import claim\n"
+        "with claim(Path(sys.argv[1])) as ours: print(ours, flush=True); sys.stdin.read()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "run")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.readline() == "True\n"
+    with claim(tmp_path / "run") as ours:
+        assert not ours
+    child.kill()  # the claim of a dead process is void
+    child.wait()
+    child.stdout.close()
+    assert child.stdin is not None
+    child.stdin.close()
+    with claim(tmp_path / "run") as ours:
+        assert ours
