@@ -24,15 +24,18 @@ def run_command(app: typer.Typer, prog_name: str | None = None) -> int:
         # A terminal without Unicode shows a question mark rather than a traceback.
         sys.stdout.reconfigure(errors="replace")
     try:
-        return app(prog_name=prog_name, standalone_mode=False) or 0
+        code: int = app(prog_name=prog_name, standalone_mode=False) or 0
     except VerdictError as error:
         _say(f"error: {error}")
+        return EXIT_BAD_INPUT
     except _BAD_WORDS as error:
         _say(f"error: {' '.join(error.format_message().split())} (--help lists what there is)")
+        return EXIT_BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
+    if code == EXIT_INTERRUPTED:  # which newer versions of typer return
         _say("interrupted: what is finished is kept; the same command goes on with the rest")
-        return EXIT_INTERRUPTED
-    return EXIT_BAD_INPUT
+    return code
 
 
 def _say(text: str) -> None:
