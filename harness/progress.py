@@ -28,6 +28,12 @@ from harness.files import storage_error
 from harness.record import EpochRow
 
 
+def _print(console: Console | None, text: str) -> None:
+    """Print one line as it is: nothing in it is markup."""
+    if console is not None:
+        console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
 class Reporter:
     """Prints lines and makes the progress of each cell."""
 
@@ -36,8 +42,7 @@ class Reporter:
 
     def line(self, text: str) -> None:
         """Print one line."""
-        if self._console is not None:
-            self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        _print(self._console, text)
 
     def cell(self, cell: CellSpec, title: str, log_path: Path) -> CellProgress:
         """The progress of one cell, to be used in a `with` block."""
@@ -121,8 +126,7 @@ class CellProgress:
 
     def line(self, text: str) -> None:
         """Print one line and keep it, with the time, in the cell's log."""
-        if self._console is not None:
-            self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        _print(self._console, text)
         self.keep(text)
 
     def keep(self, text: str) -> None:
