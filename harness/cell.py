@@ -10,59 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import textwrap
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from harness.augment.names import AUGMENTATIONS
+from harness.augment.names import operations_of
 from harness.datasets.names import split_dataset_name
 from harness.errors import UsageError, unknown_name
+from harness.recipe import Recipe, first_problem
+from models.external import SOURCES
 from models.registry import MODELS
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Strategy = Literal["single", "ddp"]
-
-
-class Recipe(BaseModel):
-    """How a model is trained: everything an optimizer and a schedule need."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
-    """Global: images per optimizer step, over all processes and accumulated micro-batches."""
-
-    optimizer: Literal["sgd", "adamw"]
-    """`sgd` is SGD with Nesterov momentum."""
-
-    lr: float = Field(gt=0)
-    """Peak learning rate, for the loss averaged over the global batch."""
-
-    weight_decay: float = Field(ge=0)
-    """Not applied to biases and normalisation weights."""
-
-    schedule: Literal["cosine", "triangular"]
-    """Decay after the warm-up, to `final_lr_fraction` of the peak: half a cosine, or a line."""
-
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Momentum of SGD, beta1 of AdamW."""
-
-    warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
-    """Share of all steps in which the learning rate rises linearly to its peak."""
-
-    final_lr_fraction: float = Field(default=0.0, ge=0, le=1)
-
-    norm_bias_lr_scale: float = Field(default=1.0, gt=0)
-    """Factor on the learning rate of normalisation biases (64 in airbench94, arXiv 2404.00498)."""
-
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-
-    crop_padding: int = Field(default=4, ge=1, le=16)
-    """Pixels by which `crop` shifts an image at most, at 32x32; larger images in proportion."""
-
-    ema_decay: float | None = Field(default=None, gt=0, lt=1)
-    """Decay per step of the moving average of the weights that is evaluated; null: no average."""
 
 
 class CellSpec(BaseModel):
@@ -86,13 +46,29 @@ class CellSpec(BaseModel):
     """Share of the training images held out for selection; 0: no selection, the last epoch counts."""
 
     model: str
+    """A name of `models/registry.py`, `timm:NAME` or `torchvision:NAME`."""
+
+    small_stem: bool = False
+    """Adapt the first layers of a timm or torchvision model to small images; the record says how."""
+
+    pretrained: str | None = None
+    """Where the weights come from that training starts with: `hub`, `package` or `file:PATH`."""
+
+    weights_sha256: str | None = None
+    """Of that file, once it is known; then the path to it does not count."""
+
     augmentation: str
+    """A name or operations of `harness/augment/names.py`."""
+
     recipe: Recipe
     precision: Precision
     strategy: Strategy = "single"
     num_processes: int = Field(default=1, ge=1)
     accumulation_steps: int = Field(default=1, ge=1)
     """Micro-batches whose gradients are added up for one optimizer step."""
+
+    compile: Literal["none", "default", "reduce-overhead"] = "none"
+    """Mode of `torch.compile` for training; `reduce-overhead` uses CUDA graphs."""
 
     mirror_tta: bool = False
     """Also score the test set on the mean of each image's logits and its mirror image's."""
@@ -108,15 +84,21 @@ class CellSpec(BaseModel):
     @field_validator("model")
     @classmethod
     def _known_model(cls, value: str) -> str:
-        if value not in MODELS:
-            raise unknown_name("model", value, MODELS)
+        if value not in MODELS and value.partition(":")[0] not in SOURCES:
+            raise unknown_name("model", value, [*MODELS, *(f"{source}:NAME" for source in SOURCES)])
         return value
+
+    @field_validator("pretrained")
+    @classmethod
+    def _known_weights(cls, value: str | None) -> str | None:
+        if value in (None, "hub", "package") or (value.startswith("file:") and value != "file:"):
+            return value
+        raise UsageError(f"pretrained '{value}': expected hub, package or file:PATH")
 
     @field_validator("augmentation")
     @classmethod
     def _known_augmentation(cls, value: str) -> str:
-        if value not in AUGMENTATIONS:
-            raise unknown_name("augmentation", value, AUGMENTATIONS)
+        operations_of(value)
         return value
 
     @model_validator(mode="after")
@@ -126,12 +108,7 @@ class CellSpec(BaseModel):
                 f"strategy '{self.strategy}' does not fit {self.num_processes} process(es): "
                 "'single' is one process, 'ddp' two or more"
             )
-        smallest = MODELS[self.model].min_image_size
-        if self.image_size < smallest:
-            raise UsageError(
-                f"model '{self.model}' needs images of {smallest} pixels or more, not {self.image_size}: "
-                f"try --image-size {smallest}"
-            )
+        self._check_model()
         parts = self.num_processes * self.accumulation_steps
         if self.recipe.batch_size % parts:
             raise UsageError(
@@ -140,6 +117,41 @@ class CellSpec(BaseModel):
                 f"try --batch-size {max(1, round(self.recipe.batch_size / parts)) * parts}"
             )
         return self
+
+    def _check_model(self) -> None:
+        is_external, tuning = self.model not in MODELS, self.recipe.tuning
+        for size in () if is_external else sorted({self.image_size_at(e) for e in range(self.recipe.epochs)}):
+            _check_image_size(self.model, size)
+        if self.small_stem and not is_external:
+            raise UsageError(f"model '{self.model}' is made for small images already: leave out --small-stem")
+        if self.pretrained in ("hub", "package") and not is_external:
+            raise UsageError(f"there are no published weights for '{self.model}': try --pretrained file:PATH")
+        if self.pretrained is None and tuning != "all":
+            raise UsageError(f"recipe: tuning '{tuning}' needs weights to start with: try --pretrained hub")
+        plain = self.augmentation == "none" and not self.mirror_tta and self.recipe.start_scale == 1
+        if tuning == "head" and not plain:
+            raise UsageError(
+                "recipe: tuning 'head' computes the features of each image once: use --augment none, and "
+                "neither --tta nor start_scale"
+            )
+
+    def image_size_at(self, epoch: int) -> int:
+        """Height and width of the training images in an epoch, counted from 0.
+
+        Progressive resizing: from `start_scale` of the cell's image size to all of it, in a line over
+        the first `full_scale_at` of the epochs, in steps of 4 pixels at 32x32 (as in Tan & Le 2021,
+        arXiv 2104.00298, section 4.2).
+        """
+        recipe = self.recipe
+        growing = recipe.full_scale_at * recipe.epochs
+        scale = recipe.start_scale + (1 - recipe.start_scale) * min(1, epoch / growing)
+        step = max(1, self.image_size // 8)
+        return min(self.image_size, step * round(scale * self.image_size / step))
+
+    @property
+    def league(self) -> str:
+        """`pre-trained` or `from scratch`: the two are never ranked together."""
+        return "from scratch" if self.pretrained is None else "pre-trained"
 
     @property
     def cell_id(self) -> str:
@@ -153,6 +165,8 @@ class CellSpec(BaseModel):
         content["schema_version"] = self.schema_version
         if self.data_fingerprint is not None:
             content["dataset"] = split_dataset_name(self.dataset)[0]
+        if self.weights_sha256 is not None:
+            content["pretrained"] = self.pretrained.partition(":")[0] if self.pretrained else None
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -167,6 +181,21 @@ class CellSpec(BaseModel):
         return f"{self.model} {self.augmentation} {self.precision}{processes} seed {self.seed}"
 
 
+def _check_image_size(model: str, size: int) -> None:
+    entry = MODELS[model]
+    if size < entry.min_image_size:
+        raise UsageError(
+            f"model '{model}' needs images of {entry.min_image_size} pixels or more, not {size}: "
+            f"try --image-size {entry.min_image_size}"
+        )
+    if size % entry.image_size_multiple:
+        near = -(-size // entry.image_size_multiple) * entry.image_size_multiple
+        raise UsageError(
+            f"model '{model}' cuts images into patches of {entry.image_size_multiple} pixels, which do not "
+            f"fit into {size}: try --image-size {near}"
+        )
+
+
 def make_cell(**values: Any) -> CellSpec:
     """Build a `CellSpec`.
 
@@ -177,28 +206,3 @@ def make_cell(**values: Any) -> CellSpec:
         return CellSpec.model_validate(values)
     except ValidationError as error:
         raise UsageError(first_problem(error, "cell")) from None
-
-
-def make_recipe(values: dict[str, Any]) -> Recipe:
-    """Build a `Recipe`.
-
-    Raises:
-        UsageError: a value is missing, unknown or out of range; one line says which.
-    """
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(first_problem(error, "recipe")) from None
-
-
-def first_problem(error: ValidationError, what: str) -> str:
-    """The first problem of a pydantic error as one line: which key, what is wrong, what was given."""
-    problem = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "missing":
-        return f"{what}: '{key}' is missing"
-    if problem["type"] == "extra_forbidden":
-        return f"{what}: there is no '{key}'"
-    if problem["type"] == "json_invalid":
-        return f"{what}: {problem['msg']}"
-    return f"{what}: {key}: {problem['msg']}, not {textwrap.shorten(repr(problem['input']), 80)}"

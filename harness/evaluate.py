@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.datasets.device_loader import DeviceImages, Normalizer
+from harness.batches import Preprocess, Samples
 from harness.precision import Autocast
 from harness.process import Process
 
@@ -16,8 +16,8 @@ EVALUATION_BATCH_SIZE = 1000  # at 32x32, and of as many pixels at other sizes
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    images: DeviceImages,
-    normalize: Normalizer,
+    images: Samples,
+    normalize: Preprocess,
     autocast: Autocast,
     process: Process,
     mirror: bool = False,
@@ -39,7 +39,7 @@ def predict(
     logits: Tensor | None = None
     num_scored = torch.zeros(len(images), dtype=torch.int64, device=process.device)
     own = torch.arange(process.rank, len(images), process.world_size)
-    batch_size = max(1, EVALUATION_BATCH_SIZE * 32**2 // images.num_pixels)
+    batch_size = max(1, EVALUATION_BATCH_SIZE * 32**2 // normalize.image_size**2)
     for start in range(0, len(own), batch_size):
         indices = own[start : start + batch_size]
         batch = images.gather(indices)

@@ -5,54 +5,96 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from harness.cell import Recipe
+from harness.muon import Muon, hidden_weights
+from harness.recipe import Recipe
+from harness.tuning import trainable_groups
+
+STEP_MILESTONES = (0.5, 0.75)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> Optimizer:
     """The recipe's optimizer over the trainable parameters.
 
-    Weight decay acts on weights of two or more dimensions, not on biases and normalisation scales
-    (He et al. 2019, arXiv 1812.01187, section 3.1). Normalisation biases have their own factor on
-    the learning rate.
+    Weight decay acts on the weights of layers that have two or more dimensions, not on biases and
+    normalisation scales (He et al. 2019, arXiv 1812.01187, section 3.1) nor on position embeddings.
+    Normalisation biases have their own factor on the learning rate, and so have groups of layers far
+    from the head.
     """
+    groups = _parameter_groups(model, recipe)
+    fused = device.type == "cuda"
+    if recipe.optimizer == "muon":
+        return Muon(groups)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, betas=(recipe.momentum, 0.999), fused=fused)
+    nesterov = recipe.momentum > 0
+    sgd = torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+    if nesterov:
+        # torch's fused kernel leaves them unset when the fp16 scaler skips the first step
+        for group in groups:
+            for parameter in group["params"]:
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
+
+
+def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Trainable parameters by what the optimizer does with them."""
+    decayed = {id(weight) for module in model.modules() if (weight := _matrix(module)) is not None}
     norm_biases = {
         id(module.bias) for module in model.modules() if isinstance(module, nn.BatchNorm2d | nn.LayerNorm)
     }
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    weights = [p for p in trainable if p.ndim >= 2]
-    shifts = [p for p in trainable if p.ndim < 2 and id(p) in norm_biases]
-    others = [p for p in trainable if p.ndim < 2 and id(p) not in norm_biases]
-    groups = [
-        {"params": weights, "lr_scale": 1.0, "weight_decay": recipe.weight_decay},
-        {"params": others, "lr_scale": 1.0, "weight_decay": 0.0},
-        {"params": shifts, "lr_scale": recipe.norm_bias_lr_scale, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    fused = device.type == "cuda"
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999), fused=fused)
-    nesterov = recipe.momentum > 0
-    sgd = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
-    if nesterov:
-        # torch's fused kernel leaves them unset when the fp16 scaler skips the first step
-        for parameter in trainable:
-            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return sgd
+    hidden = {id(weight) for weight in hidden_weights(model)} if recipe.optimizer == "muon" else set()
+    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for parameter, scale in _layer_scales(model, recipe):
+        is_hidden = id(parameter) in hidden
+        decay = recipe.weight_decay if id(parameter) in decayed else 0.0
+        if id(parameter) in norm_biases:
+            scale *= recipe.norm_bias_lr_scale
+        if is_hidden:
+            assert recipe.muon_lr is not None, "checked when the recipe is made"
+            scale *= recipe.muon_lr / recipe.lr
+        settings: dict[str, Any] = {"lr": recipe.lr, "lr_scale": scale, "weight_decay": decay}
+        if recipe.optimizer == "muon":
+            momentum = recipe.muon_momentum if is_hidden else recipe.momentum
+            settings |= {"orthogonal": is_hidden, "momentum": momentum}
+        groups.setdefault(tuple(settings.values()), settings | {"params": []})["params"].append(parameter)
+    return list(groups.values())
+
+
+def _matrix(module: nn.Module) -> Tensor | None:
+    weight = getattr(module, "weight", None)
+    return weight if isinstance(weight, nn.Parameter) and weight.ndim >= 2 else None
+
+
+def _layer_scales(model: nn.Module, recipe: Recipe) -> Iterator[tuple[nn.Parameter, float]]:
+    """Each trainable parameter, and the factor on its learning rate that its depth gives.
+
+    Discriminative fine-tuning: Howard & Ruder 2018, arXiv 1801.06146, section 3.2.
+    """
+    if recipe.layer_lr_decay == 1:
+        yield from ((parameter, 1.0) for parameter in model.parameters() if parameter.requires_grad)
+        return
+    groups = trainable_groups(model)
+    for depth, group in enumerate(reversed(groups)):
+        yield from ((parameter, recipe.layer_lr_decay**depth) for parameter in group)
 
 
 def lr_at(recipe: Recipe, step: int, num_steps: int) -> float:
     """The learning rate of step `step` (from 0) of `num_steps`: linear warm-up, then decay.
 
+    The steps are those of He et al. 2016, arXiv 1512.03385, section 4.2, as shares of the training.
     Cosine decay is Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5, without restarts.
     """
     warmup = round(recipe.warmup_fraction * num_steps)
     if step < warmup:
         return recipe.lr * (step + 1) / (warmup + 1)
+    if recipe.schedule == "step":
+        return recipe.lr * 0.1 ** sum(step >= share * num_steps for share in STEP_MILESTONES)
     progress = (step - warmup) / max(1, num_steps - warmup)
     shape = 1 - progress if recipe.schedule == "triangular" else (1 + math.cos(math.pi * progress)) / 2
     return recipe.lr * (recipe.final_lr_fraction + (1 - recipe.final_lr_fraction) * shape)

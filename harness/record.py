@@ -17,10 +17,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.cell import CellSpec, first_problem
+from harness.cell import CellSpec
 from harness.datasets.base import DataProvenance
 from harness.errors import DataError, UsageError
 from harness.files import write_text
+from harness.recipe import first_problem
 
 
 class _Value(BaseModel):
@@ -63,7 +64,10 @@ class Measurements(_Value):
     """Making the folder, building and counting the model; loading torch and the data set are not in it."""
 
     data_time_s: float
-    """Copying the images to the device."""
+    """Copying the images to the device; for a linear probe also computing their features."""
+
+    compile_time_s: float = 0.0
+    """Spent in `torch.compile`; 0 where the cell does not compile."""
 
     train_time_s: float
     evaluate_time_s: float
@@ -99,7 +103,10 @@ class ModelFacts(_Value):
     """Forward and backward."""
 
     total_train_flops: int
-    """`train_flops_per_image` times the images trained on, over all epochs."""
+    """Of all images trained on, each at the size and with the layers that it was trained with."""
+
+    notes: tuple[str, ...] = ()
+    """What was adapted or replaced: the stem, the head; where the first weights came from."""
 
 
 class EpochRow(_Value):
@@ -135,7 +142,7 @@ class Record(_Value):
     """What one run left."""
 
     schema_version: Literal[1] = 1
-    """History: 1, the first (2026-11)."""
+    """History: 1, the first (2026-11); fields added since have a default."""
 
     status: Literal["finished", "failed"]
     cell_id: str

@@ -22,14 +22,14 @@ if __name__ == "__main__":  # `python harness/run.py` puts harness/ first on the
 
 import typer  # noqa: E402  # after the path is set
 
-from harness.augment.names import AUGMENTATIONS  # noqa: E402
 from harness.cell import CellSpec  # noqa: E402
 from harness.console import run_command  # noqa: E402
 from harness.errors import DataError, DivergedError, UsageError, VerdictError  # noqa: E402
 from harness.files import clear_temporaries  # noqa: E402
+from harness.recipes import DEFAULT_RECIPE, RECIPES  # noqa: E402
 from harness.record import read_record  # noqa: E402
+from launch.listing import print_listing  # noqa: E402
 from launch.options import matrix_cells, read_cell, recipe_fields, split_list  # noqa: E402
-from models.registry import MODELS  # noqa: E402
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
@@ -72,9 +72,14 @@ def _option(name: str, panel: str, text: str) -> object:
 @app.command(help=HELP)
 def command(
     dataset: Annotated[str | None, _option("dataset", MATRIX, "cifar10, digits or imagefolder:PATH")] = None,
-    model: Annotated[str | None, _option("model", MATRIX, f"{', '.join(MODELS)} (fast_cnn)")] = None,
+    model: Annotated[
+        str | None, _option("model", MATRIX, "see --list; or timm:NAME, torchvision:NAME (fast_cnn)")
+    ] = None,
     augment: Annotated[
-        str | None, _option("augment", MATRIX, f"{', '.join(AUGMENTATIONS)} (flip_crop)")
+        str | None, _option("augment", MATRIX, "see --list; or OPERATION+OPERATION (the recipe's)")
+    ] = None,
+    recipe: Annotated[
+        str | None, _option("recipe", MATRIX, f"{', '.join(RECIPES)} ({DEFAULT_RECIPE})")
     ] = None,
     precision: Annotated[
         str | None, _option("precision", MATRIX, "fp32, bf16, fp16 (what accelerate was told, else bf16)")
@@ -92,6 +97,16 @@ def command(
     settings: Annotated[
         list[str] | None,
         _option("set", TRAINING, "KEY=VALUE: any other field of the recipe, such as lr=0.2; repeatable"),
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        _option("pretrained", TRAINING, "weights to start with: hub, package or file:PATH (none)"),
+    ] = None,
+    small_stem: Annotated[
+        bool, _option("small-stem", TRAINING, "adapt timm: and torchvision: models to small images")
+    ] = False,
+    compile_mode: Annotated[
+        str | None, _option("compile", TRAINING, "torch.compile mode: default, reduce-overhead (none)")
     ] = None,
     tta: Annotated[
         bool, _option("tta", TRAINING, "also score each image together with its mirror image")
@@ -113,30 +128,42 @@ def command(
     threads: Annotated[
         int | None, _option("threads", RUN, "CPU threads of each process (its share of the cores)")
     ] = None,
+    list_names: Annotated[
+        bool, _option("list", RUN, "print the models, augmentations and recipes there are, and stop")
+    ] = False,
     out: Annotated[Path, _option("out", RUN, "folder of the runs and their table (runs)")] = Path("runs"),
 ) -> None:
     """Turn the options into cells, run them, and end with an exit code."""
-    recipe = {"epochs": epochs, "batch_size": batch_size}
+    if list_names:
+        from rich.console import Console
+
+        print_listing(Console())
+        return
+    fields = {"epochs": epochs, "batch_size": batch_size}
     axes = {
         "dataset": dataset,
         "models": split_list(model),
         "augmentations": split_list(augment),
+        "recipes": split_list(recipe),
         "precisions": split_list(precision),
         "seeds": split_list(seed),
         "accumulation_steps": accumulate,
         "val_fraction": val_fraction,
         "image_size": image_size,
         "mirror_tta": tta or None,
+        "small_stem": small_stem or None,
+        "pretrained": pretrained,
+        "compile": compile_mode,
     }
-    recipe = {name: value for name, value in recipe.items() if value is not None}
+    fields = {name: value for name, value in fields.items() if value is not None}
     axes = {name: value for name, value in axes.items() if value is not None}
     num_processes = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes
-    recipe |= recipe_fields(settings or [])
+    fields |= recipe_fields(settings or [])
     if threads is not None and threads < 1:
         raise UsageError(f"--threads {threads}: expected 1 or more")
-    if cell is not None and (axes or recipe or preset or processes is not None):
+    if cell is not None and (axes or fields or preset or processes is not None):
         raise UsageError("--cell says all about the cell: leave out the other options that describe one")
-    cells = [read_cell(cell)] if cell else matrix_cells(preset, axes, recipe, num_processes)
+    cells = [read_cell(cell)] if cell else matrix_cells(preset, axes, fields, num_processes)
     _check_data_options(cells[0], data_dir, allow_unofficial_data)
     num_failed = run_cells(cells, data_dir or ROOT / "data", allow_unofficial_data, out, cpu, threads)
     raise typer.Exit(EXIT_SOME_FAILED if num_failed else 0)
@@ -155,6 +182,8 @@ def run_cells(
     from rich.console import Console  # slow imports wait until the options are known to be good
 
     from harness.environment import describe_environment
+    from harness.host_memory import keep_freed_memory
+    from harness.pin import pin_data, pin_weights
     from harness.process import leave_process_group, start_process, use_threads
     from harness.progress import Reporter
     from harness.run_cell import Run, check_cell
@@ -165,9 +194,11 @@ def run_cells(
     use_deterministic_kernels()
     use_threads(threads)
     process = start_process(cpu)
+    if process.device.type == "cpu":
+        keep_freed_memory()
     reporter = Reporter(Console() if process.is_main else None)
     data = _load_data(cells[0], data_dir, allow_unofficial, process)
-    cells = [_pin_data(cell, data) for cell in cells]
+    cells = [pin_weights(pin_data(cell, data)) for cell in cells]
     for cell in cells:
         check_cell(cell, data, process)
     pending = process.agree(_pending(out, cells))
@@ -242,17 +273,6 @@ def _load_data(cell: CellSpec, data_dir: Path, allow_unofficial: bool, process: 
 def _check_data_options(cell: CellSpec, data_dir: Path | None, allow_unofficial: bool) -> None:
     if cell.dataset != "cifar10" and (data_dir is not None or allow_unofficial):
         raise UsageError(f"--data-dir and --allow-unofficial-data are for cifar10, not for {cell.dataset}")
-
-
-def _pin_data(cell: CellSpec, data: Dataset) -> CellSpec:
-    """Name the data by their fingerprint where the name of the data set does not settle it."""
-    fingerprint = data.provenance.fingerprint
-    if cell.data_fingerprint not in (None, fingerprint):
-        raise UsageError(
-            f"the cell is about data with fingerprint {cell.data_fingerprint}, "
-            f"but {data.provenance.source} has {fingerprint}"
-        )
-    return cell if data.provenance.official else cell.model_copy(update={"data_fingerprint": fingerprint})
 
 
 def _pending(out: Path, cells: list[CellSpec]) -> list[CellSpec]:

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from models.pretrained import split_head
 from torch import Tensor, nn
 
 from harness.augment.pipeline import Augmentation
+from harness.batches import Inputs
 from harness.cell import CellSpec
 from harness.clock import Clock
 from harness.datasets.base import Dataset
@@ -20,16 +22,16 @@ from harness.datasets.device_loader import DeviceImages, Normalizer, channel_sta
 from harness.datasets.splits import stratified_split
 from harness.errors import DivergedError, UsageError, VerdictError
 from harness.evaluate import predict
+from harness.features import cache_features
 from harness.memory import read_peak, reset_peak
+from harness.model import BuiltModel, count_compute, make_model
 from harness.precision import make_autocast
 from harness.process import Process, check_process
 from harness.progress import CellProgress, Reporter
-from harness.record import Environment, Measurements, ModelFacts, Record, write_record
+from harness.record import Environment, Measurements, Record, write_record
 from harness.run_dir import now, open_run_dir, record_failure, write_results
 from harness.seeding import seed_everything
-from harness.train import CURE, Inputs, Training, train
-from models.complexity import measure_complexity
-from models.registry import build_model
+from harness.train import CURE, Training, train
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -98,22 +100,25 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
         num_classes = len(dataset.class_names)
         if process.is_main:
             open_run_dir(run.run_dir, cell, len(dataset.test.labels), len(val_indices), num_classes)
-        model = _build(cell, dataset, process)
-        complexity = measure_complexity(cell.model, num_classes, cell.image_size)
+        built = make_model(cell, num_classes, process.device)
+        facts = count_compute(cell, num_classes, len(fit_indices), steps_per_epoch)
     with clock.span("data"):
-        inputs = _load_inputs(cell, dataset, fit_indices, val_indices, process)
-        _show_images(model, inputs, cell.image_size)
+        inputs = _load_inputs(cell, dataset, built, fit_indices, val_indices, process)
+        _show_images(built.module, inputs, cell.image_size)
+        model = built.module
+        if cell.recipe.tuning == "head":
+            backbone, model = split_head(built.module)
+            inputs = cache_features(backbone, inputs, autocast, process)
 
     seed_everything(cell.seed, "train", process.rank)
     progress.start(num_steps=cell.recipe.epochs * steps_per_epoch)
     training = train(cell, model, inputs, autocast, process, clock, progress)
 
     with clock.span("evaluate"):
-        test = DeviceImages(dataset.test, None, process.device)
-        logits = predict(model, test, inputs.normalize, autocast, process)
+        logits = predict(model, inputs.test, inputs.normalize, autocast, process)
         scored = {"test_logits": logits}
         if cell.mirror_tta:
-            mirrored = predict(model, test, inputs.normalize, autocast, process, mirror=True)
+            mirrored = predict(model, inputs.test, inputs.normalize, autocast, process, mirror=True)
             scored["test_tta_logits"] = (logits + mirrored) / 2
     if not all(bool(torch.isfinite(tensor).all()) for tensor in scored.values()):
         raise DivergedError(f"the selected weights give logits that are not finite numbers: {CURE}")
@@ -122,19 +127,13 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
             predictions = _predictions(scored, dataset, training, val_indices)
             write_results(run.run_dir, predictions, training.step_losses, training.step_times_s)
     measurements, unavailable = _measure(cell, training, clock, process, peak_was_reset)
-    num_trained = len(training.step_losses) * cell.recipe.batch_size
     record = _record(
         run,
         started_at,
         status="finished",
         num_fit_images=len(fit_indices),
         num_val_images=len(val_indices),
-        model=ModelFacts(
-            num_params=complexity.num_params,
-            forward_flops_per_image=complexity.forward_flops_per_image,
-            train_flops_per_image=complexity.train_flops_per_image,
-            total_train_flops=complexity.train_flops_per_image * num_trained,
-        ),
+        model=facts.model_copy(update={"notes": built.notes}),
         measurements=measurements,
         history=tuple(training.history),
         selected_epoch=training.selected_epoch,
@@ -160,12 +159,6 @@ def _record(run: Run, started_at: str, **values: Any) -> Record:
     )
 
 
-def _build(cell: CellSpec, dataset: Dataset, process: Process) -> nn.Module:
-    seed_everything(cell.seed, "weights")
-    model = build_model(cell.model, len(dataset.class_names), cell.image_size)
-    return model.to(process.device).to(memory_format=torch.channels_last)
-
-
 def _steps_per_epoch(cell: CellSpec, num_fit: int) -> int:
     steps = num_fit // cell.recipe.batch_size
     if steps == 0:
@@ -179,18 +172,22 @@ def _steps_per_epoch(cell: CellSpec, num_fit: int) -> int:
 def _load_inputs(
     cell: CellSpec,
     dataset: Dataset,
+    built: BuiltModel,
     fit_indices: np.ndarray[Any, np.dtype[np.int64]],
     val_indices: np.ndarray[Any, np.dtype[np.int64]],
     process: Process,
 ) -> Inputs:
     device = process.device
     mean, std = channel_statistics(dataset.train)
+    normalize = Normalizer(built.mean or mean, built.std or std, cell.image_size, device)
     red, green, blue = (round(255 * value) for value in mean)
     return Inputs(
         fit=DeviceImages(dataset.train, fit_indices, device),
         val=DeviceImages(dataset.train, val_indices, device) if len(val_indices) else None,
-        augmentation=Augmentation(cell, (red, green, blue), device),
-        normalize=Normalizer(mean, std, device),
+        test=DeviceImages(dataset.test, None, device),
+        augmentation=Augmentation(cell, len(fit_indices), (red, green, blue), device),
+        normalize=normalize,
+        num_classes=len(dataset.class_names),
     )
 
 
@@ -233,6 +230,7 @@ def _measure(
         wall_time_s=wall,
         startup_time_s=spans["startup"],
         data_time_s=spans["data"],
+        compile_time_s=spans["compile"],
         train_time_s=spans["train"],
         evaluate_time_s=spans["evaluate"],
         write_time_s=spans["write"],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -18,6 +19,9 @@ def wrap_model(model: nn.Module, cell: CellSpec, process: Process) -> nn.Module:
 
     Running statistics stay each process's own while training, and are averaged before an evaluation.
     """
+    if cell.compile != "none":
+        # shares its parameters with `model`, which evaluates uncompiled
+        model = cast(nn.Module, torch.compile(model, mode=cell.compile))
     if cell.strategy == "single":
         return model
     # torch 2.14 gave the switch a new name and warns about the old one

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from harness.augment.pipeline import Augmentation
+from harness.batches import Inputs, training_batch
 from harness.cell import CellSpec
 from harness.clock import Clock, StepTimer
-from harness.datasets.device_loader import DeviceImages, Normalizer, epoch_order
+from harness.datasets.device_loader import epoch_order
+from harness.depthwise import fast_gradients
 from harness.errors import DivergedError
 from harness.evaluate import accuracy, average_running_statistics, mean_loss, predict
 from harness.optimizer import WeightAverage, lr_at, make_optimizer, set_lr
@@ -28,22 +29,9 @@ from harness.progress import CellProgress
 from harness.record import EpochRow
 from harness.seeding import generator_for
 from harness.strategy import gradient_exchange, wrap_model
+from harness.tuning import hold_frozen_statistics, num_trained_groups, train_top, trainable_groups
 
 CURE = "try a lower learning rate or more warm-up"
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The images of a cell on this process's device, and how they become model input."""
-
-    fit: DeviceImages
-    """Training images without the held-out ones."""
-
-    val: DeviceImages | None
-    """Held-out training images; None when the cell holds none out."""
-
-    augmentation: Augmentation
-    normalize: Normalizer
 
 
 @dataclass
@@ -102,25 +90,27 @@ def train(
         DivergedError: the loss of a step is not a finite number.
     """
     recipe = cell.recipe
+    optimizer = make_optimizer(model, recipe, process.device)  # while every layer is trainable
+    groups = trainable_groups(model)
+    num_trained = num_trained_groups(recipe, 0, len(groups))
+    train_top(groups, num_trained)
     wrapped = wrap_model(model, cell, process)  # from here on the weights are the same on all processes
     average = None if recipe.ema_decay is None else WeightAverage(model, recipe.ema_decay)
-    loop = _Loop(
-        cell,
-        wrapped,
-        inputs,
-        make_optimizer(model, recipe, process.device),
-        average,
-        autocast,
-        process,
-        StepTimer(process.device),
-        progress,
-    )
+    timer = StepTimer(process.device)
+    loop = _Loop(cell, wrapped, inputs, optimizer, average, autocast, process, timer, progress)
+    if cell.compile != "none":
+        with clock.span("compile"):
+            _compile(loop)
     training = Training()
     best: tuple[float, float] | None = None
     best_state: dict[str, Tensor] = {}
 
     for epoch in range(recipe.epochs):
         before_s = clock.spans_s["train"]
+        if num_trained_groups(recipe, epoch, len(groups)) != num_trained:
+            num_trained = num_trained_groups(recipe, epoch, len(groups))
+            train_top(groups, num_trained)
+            loop = replace(loop, model=wrap_model(model, cell, process))
         with clock.span("train"):
             losses = _train_epoch(loop, epoch)
         training.step_times_s += loop.timer.read()
@@ -161,6 +151,8 @@ def _train_epoch(loop: _Loop, epoch: int) -> Tensor:
     """Take every step of an epoch; the mean loss of each global batch, [steps_per_epoch]."""
     cell, recipe = loop.cell, loop.cell.recipe
     loop.model.train()
+    if recipe.tuning == "gradual":
+        hold_frozen_statistics(loop.model)
     order = epoch_order(len(loop.inputs.fit), generator_for(cell.seed, "order", epoch))
     order = order.to(loop.inputs.fit.index_device)  # once, so that no step waits for a copy
     losses = torch.zeros(loop.steps_per_epoch, device=loop.process.device)
@@ -183,22 +175,37 @@ def _accumulate_gradients(loop: _Loop, batch: Tensor, epoch: int, step: int) -> 
     """Leave the gradient of the global batch's mean loss in the model; this process's mean loss."""
     cell, inputs = loop.cell, loop.inputs
     size = cell.micro_batch_size
-    drawn = inputs.augmentation.draw(epoch, step, len(batch))
+    drawn = inputs.augmentation.draw(epoch, step, batch)
+    image_size = cell.image_size_at(epoch)
     total = torch.zeros((), device=loop.process.device)
     for micro_step in range(cell.accumulation_steps):
         start = (loop.process.rank * cell.accumulation_steps + micro_step) * size
-        rows = slice(start, start + size)
-        images = inputs.augmentation.apply(inputs.fit.gather(batch[rows]), drawn, rows)
-        labels = inputs.fit.labels_of(batch[rows])
+        images, targets = training_batch(inputs, batch, drawn, range(start, start + size), image_size)
         is_last = micro_step + 1 == cell.accumulation_steps
+        if cell.compile == "reduce-overhead":
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # torch's
         with gradient_exchange(loop.model, is_last):
-            with loop.autocast.context():
-                logits = loop.model(inputs.normalize(images))
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=cell.recipe.label_smoothing)
+            with loop.autocast.context(), fast_gradients(cell, loop.process.device):
+                logits = loop.model(images)
+            loss = F.cross_entropy(logits.float(), targets, label_smoothing=cell.recipe.label_smoothing)
             loss = loss / cell.accumulation_steps
             loop.autocast.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's
         total += loss.detach()
     return total
+
+
+def _compile(loop: _Loop) -> None:
+    """Take one step's way forth and back, so that compiling is over before the first step is timed."""
+    cell = loop.cell
+    kept = _copy_state(loop.model)
+    size = cell.image_size_at(0)
+    images = torch.zeros(cell.micro_batch_size, 3, size, size, device=loop.process.device)
+    loop.model.train()
+    with torch.random.fork_rng(), loop.autocast.context():
+        logits = loop.model(images.to(memory_format=torch.channels_last))
+        logits.float().sum().backward()
+    loop.optimizer.zero_grad(set_to_none=True)
+    loop.model.load_state_dict(kept)
 
 
 def _lr(loop: _Loop, epoch: int, step: int) -> float:

@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.cell import CellSpec, Precision, first_problem, make_cell
+from harness.cell import CellSpec, Precision, make_cell
 from harness.errors import UsageError, unknown_name
-from harness.recipes import recipe_for
+from harness.recipe import first_problem
+from harness.recipes import DEFAULT_RECIPE, recipe_for, recipe_named
 
 PRESETS_DIR = Path(__file__).resolve().parent / "presets"
 
@@ -27,16 +28,22 @@ class Matrix(BaseModel):
 
     dataset: str = "digits"
     models: tuple[str, ...] = Field(default=("fast_cnn",), min_length=1)
-    augmentations: tuple[str, ...] = Field(default=("flip_crop",), min_length=1)
+    augmentations: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Null: the one that goes with each recipe."""
+
+    recipes: tuple[str, ...] = Field(default=(DEFAULT_RECIPE,), min_length=1)
     precisions: tuple[Precision, ...] = Field(default=("bf16",), min_length=1)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    recipe: dict[str, Any] = {}
-    """Recipe fields that replace those of each model's default recipe."""
+    set: dict[str, Any] = {}
+    """Fields that replace those of each recipe."""
 
     image_size: int = 32
     val_fraction: float = 0.1
     accumulation_steps: int = 1
     mirror_tta: bool = False
+    small_stem: bool = False
+    pretrained: str | None = None
+    compile: str = "none"
 
 
 def make_matrix(values: dict[str, Any]) -> Matrix:
@@ -77,17 +84,20 @@ def expand(matrix: Matrix, num_processes: int) -> list[CellSpec]:
             image_size=matrix.image_size,
             val_fraction=matrix.val_fraction,
             model=model,
+            small_stem=matrix.small_stem,
+            pretrained=matrix.pretrained,
             augmentation=augmentation,
-            recipe=recipe_for(model, matrix.recipe),
+            recipe=recipe_for(model, recipe, matrix.set),
             precision=precision,
             strategy="single" if num_processes == 1 else "ddp",
             num_processes=num_processes,
             accumulation_steps=matrix.accumulation_steps,
+            compile=matrix.compile,
             mirror_tta=matrix.mirror_tta,
             seed=seed,
         )
-        for model, augmentation, precision, seed in product(
-            matrix.models, matrix.augmentations, matrix.precisions, matrix.seeds
-        )
+        for model, recipe in product(matrix.models, matrix.recipes)
+        for augmentation in matrix.augmentations or (recipe_named(recipe).augmentation,)
+        for precision, seed in product(matrix.precisions, matrix.seeds)
     ]
     return list({cell.cell_id: cell for cell in cells}.values())

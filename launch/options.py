@@ -41,7 +41,7 @@ def recipe_fields(settings: list[str]) -> dict[str, Any]:
 
 
 def matrix_cells(
-    preset: str | None, axes: dict[str, Any], recipe: dict[str, Any], num_processes: int
+    preset: str | None, axes: dict[str, Any], settings: dict[str, Any], num_processes: int
 ) -> list[CellSpec]:
     """The cells of a preset whose axes and recipe fields are replaced by those given.
 
@@ -57,8 +57,8 @@ def matrix_cells(
     told = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if told != "no" and "precisions" not in axes:
         axes = axes | {"precisions": (told,)}
-    recipe = start.get("recipe", {}) | recipe
-    return expand(make_matrix(start | axes | {"recipe": recipe}), num_processes)
+    settings = start.get("set", {}) | settings
+    return expand(make_matrix(start | axes | {"set": settings}), num_processes)
 
 
 def read_cell(path: Path) -> CellSpec:

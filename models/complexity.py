@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
-from models.registry import build_model
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 
 @dataclass(frozen=True)
@@ -26,18 +24,36 @@ def count_params(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def measure_complexity(name: str, num_classes: int, image_size: int) -> Complexity:
-    """Count the parameters and FLOPs of a model of the registry, on shapes alone (the meta device).
+def measure_complexity(model: nn.Module, image_size: int) -> Complexity:
+    """Count the parameters and FLOPs of a model whose parameters are on the meta device.
 
     Matrix products and convolutions are counted (`torch.utils.flop_counter`); element-wise work is
-    not, as is usual.
+    not, as is usual. Parameters that need no gradient have none computed.
     """
-    with torch.device("meta"):
-        model = build_model(name, num_classes, image_size)
-        images = torch.empty(2, 3, image_size, image_size)  # BatchNorm refuses to train on one image
+    images = torch.empty(2, 3, image_size, image_size, device="meta")  # BatchNorm refuses one image
     with FlopCounterMode(display=False) as forward_counter:
         logits = model(images)
-    with FlopCounterMode(display=False) as backward_counter:
+    formulas = {torch.ops.aten.convolution_backward: _convolution_backward_flops}
+    with FlopCounterMode(display=False, custom_mapping=formulas) as backward_counter:
         logits.sum().backward()
     forward = forward_counter.get_total_flops() // 2
     return Complexity(count_params(model), forward, forward + backward_counter.get_total_flops() // 2)
+
+
+def _convolution_backward_flops(
+    grad_shape: list[int],
+    input_shape: list[int],
+    weight_shape: list[int],
+    _bias: object,
+    _stride: object,
+    _padding: object,
+    _dilation: object,
+    transposed: bool,
+    _output_padding: object,
+    _groups: object,
+    wanted: list[bool],
+    **_: object,
+) -> int:
+    """As much for each of the two gradients as for the forward pass; torch's own formula ignores groups."""
+    forward: int = conv_flop_count(input_shape, weight_shape, grad_shape, transposed)
+    return forward * (wanted[0] + wanted[1])

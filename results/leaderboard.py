@@ -1,8 +1,9 @@
-"""The leaderboard: one table for each set of data; below them, what could not be ranked.
+"""The leaderboard: one table for each set of data and league; below them, what could not be ranked.
 
 print_leaderboard(Path("runs"), Console())
 
-Runs on data with different fingerprints never share a table. Whatever comes from a record is shown
+Runs on data with different fingerprints never share a table, nor do models trained from scratch and
+models that started from weights. Whatever comes from a record is shown
 through `Text`, so that rich reads no markup in it.
 """
 
@@ -47,7 +48,7 @@ class _Column:
 
 
 _COLUMNS: tuple[_Column, ...] = (
-    _Column("\nmodel", 1, "left", lambda run, _: run.record.cell.model, lambda entry: entry.name),
+    _Column("\nmodel", 1, "left", lambda run, _: _model_name(run), lambda entry: entry.name),
     _Column("\naugment", 2, "left", lambda run, _: run.record.cell.augmentation),
     _Column("\nprec.", 6, "left", lambda run, _: _precision(run)),
     _Column("\nseed", 7, "right", lambda run, _: str(run.record.cell.seed)),
@@ -88,7 +89,7 @@ def print_leaderboard(folder: Path, console: Console) -> None:
         UsageError: `folder` cannot be read or holds no run.
     """
     stored = load_runs(folder)
-    groups = _group_by_data(stored.runs)
+    groups = _group_by_data_and_league(stored.runs)
     for runs in groups:
         _print_group(ranked(runs), console)
     if not groups:
@@ -96,13 +97,13 @@ def print_leaderboard(folder: Path, console: Console) -> None:
     _print_unranked(stored, console)
 
 
-def _group_by_data(runs: list[Run]) -> list[list[Run]]:
-    groups: dict[tuple[str, str], list[Run]] = {}
+def _group_by_data_and_league(runs: list[Run]) -> list[list[Run]]:
+    groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
         if run.scores is not None:
             data = _data(run)
-            groups.setdefault((data.dataset, data.fingerprint), []).append(run)
-    return sorted(groups.values(), key=lambda runs: _data_order(_data(runs[0])))
+            groups.setdefault((data.dataset, data.fingerprint, run.record.cell.league), []).append(run)
+    return sorted(groups.values(), key=lambda runs: (_data_order(_data(runs[0])), runs[0].record.cell.league))
 
 
 def _data_order(data: DataProvenance) -> tuple[str, bool, int, str]:
@@ -111,11 +112,12 @@ def _data_order(data: DataProvenance) -> tuple[str, bool, int, str]:
 
 
 def _print_group(rows: list[tuple[Run, Score]], console: Console) -> None:
-    console.print(Text(_title(rows[0][0]), style="bold"))
+    first = rows[0][0]
+    console.print(Text(_title(first), style="bold"))
     console.print()
     console.print(_table(rows, console.width))
     console.print()
-    console.print(Text("\n".join(_caption(_data(rows[0][0]))), style="dim"))
+    console.print(Text("\n".join(_caption(_data(first), first.record.cell.league)), style="dim"))
     console.print()
     console.print(Text(_summary(*rows[0]), style="bold"))
     console.print()
@@ -180,11 +182,11 @@ def _title(run: Run) -> str:
     official = "official" if data.official else "not official"
     return one_line(
         f"{run.record.cell.dataset} ({official}): {data.num_train_images:,} train, "
-        f"{data.num_test_images:,} test images; fingerprint {data.fingerprint[:8]}"
+        f"{data.num_test_images:,} test images; fingerprint {data.fingerprint[:8]}; {run.record.cell.league}"
     )
 
 
-def _caption(data: DataProvenance) -> list[str]:
+def _caption(data: DataProvenance, league: str) -> list[str]:
     lines = [
         "acc. / PFLOP: test accuracy in % over total training compute, forward + backward "
         "(1 MAC = 2 FLOPs, 1 PFLOP = 1e15 FLOPs).",
@@ -192,6 +194,8 @@ def _caption(data: DataProvenance) -> list[str]:
         f"claims. Rows that clear it come first; those marked {BELOW_BAR} do not.",
         f"claim: a system neither trained nor measured here; {UNKNOWN} is undisclosed or not stated.",
     ]
+    if league == "pre-trained":
+        lines.append("These models started from weights; the compute that made those is not counted.")
     if data.dataset != "cifar10":
         lines.append("The claims are about CIFAR-10: they cannot be compared with the rows of this table.")
     elif not _official_cifar10_test(data):
@@ -245,6 +249,12 @@ def _measured(run: Run) -> Measurements:
 
 def _interval(score: Score) -> str:
     return f"[{score.accuracy_low_percent:.1f}, {score.accuracy_high_percent:.1f}]"
+
+
+def _model_name(run: Run) -> str:
+    """The model, and what of it was trained where that was not all."""
+    cell = run.record.cell
+    return cell.model if cell.recipe.tuning == "all" else f"{cell.model} {cell.recipe.tuning}"
 
 
 def _precision(run: Run) -> str:

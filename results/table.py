@@ -46,25 +46,37 @@ COLUMNS: tuple[Column, ...] = (
     Column("val_fraction", "", "share of the training images to hold out", "cell.val_fraction"),
     Column("image_size", "pixels", "height and width that the model sees", "cell.image_size"),
     Column("model", "", "architecture", "cell.model"),
+    Column("league", "", "from scratch or pre-trained", "cell.league"),
+    Column("pretrained", "", "where the first weights came from", "cell.pretrained"),
+    Column("weights_sha256", "", "of the file of weights, first 8", "cell.weights_sha256", 8),
+    Column("small_stem", "", "whether the stem was adapted to small images", "cell.small_stem"),
+    Column("model_notes", "", "what was adapted or replaced in the model", "model.notes"),
     Column("augmentation", "", "augmentation of the training images", "cell.augmentation"),
     Column("precision", "", "fp32, bf16 or fp16", "cell.precision"),
     Column("strategy", "", "how processes share the work", "cell.strategy"),
     Column("num_processes", "processes", "training processes", "cell.num_processes"),
     Column("accumulation_steps", "", "micro-batches per step", "cell.accumulation_steps"),
+    Column("compile", "", "mode of torch.compile", "cell.compile"),
     Column("mirror_tta", "", "whether mirrored test images were added", "cell.mirror_tta"),
     Column("seed", "", "of weights, order and augmentation", "cell.seed"),
     Column("epochs", "epochs", "passes over the training images", "recipe.epochs"),
     Column("batch_size", "images", "per optimizer step, over all processes", "recipe.batch_size"),
-    Column("optimizer", "", "sgd (Nesterov) or adamw", "recipe.optimizer"),
+    Column("optimizer", "", "sgd (Nesterov), adamw or muon", "recipe.optimizer"),
     Column("lr", "", "peak learning rate", "recipe.lr"),
     Column("weight_decay", "", "of all but biases and norms", "recipe.weight_decay"),
     Column("momentum", "", "of SGD; beta1 of AdamW", "recipe.momentum"),
+    Column("muon_lr", "", "peak learning rate of the hidden weights", "recipe.muon_lr"),
+    Column("muon_momentum", "", "of the hidden weights", "recipe.muon_momentum"),
     Column("schedule", "", "decay of the learning rate", "recipe.schedule"),
     Column("warmup_fraction", "", "share of the steps with a rising rate", "recipe.warmup_fraction"),
     Column("final_lr_fraction", "", "last learning rate over the peak", "recipe.final_lr_fraction"),
     Column("norm_bias_lr_scale", "", "factor on the rate of norm biases", "recipe.norm_bias_lr_scale"),
     Column("crop_padding", "pixels", "largest shift of crop, at 32x32", "recipe.crop_padding"),
     Column("label_smoothing", "", "share of the label spread", "recipe.label_smoothing"),
+    Column("start_scale", "", "first image size over the full one", "recipe.start_scale"),
+    Column("full_scale_at", "", "share of the epochs until the full size", "recipe.full_scale_at"),
+    Column("tuning", "", "what of a pre-trained model is trained", "recipe.tuning"),
+    Column("layer_lr_decay", "", "learning rate from one group of layers down", "recipe.layer_lr_decay"),
     Column("ema_decay", "", "of the weights that are evaluated", "recipe.ema_decay"),
     Column("test_correct", "images", "test images classified correctly", "scores.test_correct"),
     Column("test_accuracy_percent", "%", "accuracy on the test images", "score.accuracy_percent"),
@@ -113,6 +125,7 @@ COLUMNS: tuple[Column, ...] = (
         "copying images to the device; loading the data set is not in it",
         "measurements.data_time_s",
     ),
+    Column("compile_time_s", "s", "torch.compile", "measurements.compile_time_s"),
     Column("train_time_s", "s", "training steps", "measurements.train_time_s"),
     Column("evaluate_time_s", "s", "validation and test", "measurements.evaluate_time_s"),
     Column("write_time_s", "s", "writing the predictions and steps", "measurements.write_time_s"),
@@ -214,6 +227,8 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple):
+        value = "; ".join(value)
     if isinstance(value, dict):
         value = "; ".join(f"{key}: {reason}" for key, reason in value.items())
     if not isinstance(value, str):

@@ -2,38 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from harness.augment.geometry import Crop, Cutout, Flip, Operation
-from harness.augment.names import AUGMENTATIONS
+from harness.augment.colour import ColourJitter, GreyScale
+from harness.augment.geometry import AlternatingFlip, Crop, Cutout, Flip, RandomErasing
+from harness.augment.mixing import CutMix, Mixing, MixUp
+from harness.augment.names import operations_of
+from harness.augment.operation import GlobalBatch, Operation
+from harness.augment.policies import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
 from harness.cell import CellSpec
-from harness.seeding import derive_seed
+from harness.seeding import derive_seed, generator_for
+
+MIXING: dict[str, Mixing] = {"mixup": MixUp(), "cutmix": CutMix()}
 
 
 class Augmentation:
-    """The operations of a cell; the draws follow from the cell's seed, the epoch and the step."""
+    """The operations of a cell; the draws follow from the cell's seed, the epoch and the step.
 
-    def __init__(self, cell: CellSpec, mean_colour: tuple[int, int, int], device: torch.device) -> None:
-        operations: dict[str, Operation] = {
-            "flip": Flip(),
-            "crop": Crop(round(cell.recipe.crop_padding * cell.image_size / 32)),
-            "cutout": Cutout(torch.tensor(mean_colour, dtype=torch.uint8, device=device)),
-        }
-        self._operations = [operations[operation] for operation in AUGMENTATIONS[cell.augmentation]]
+    Args:
+        cell: names the augmentation.
+        num_images: how many training images there are.
+        mean_colour: of the training images, 0 to 255; what is cut out is painted with it.
+        device: where the images are.
+    """
+
+    def __init__(
+        self, cell: CellSpec, num_images: int, mean_colour: tuple[int, int, int], device: torch.device
+    ) -> None:
+        names = operations_of(cell.augmentation)
+        fill = torch.tensor(mean_colour, dtype=torch.uint8, device=device)
+        self._operations = [_make(name, cell, num_images, fill) for name in names if name not in MIXING]
+        self.mixing = MIXING.get(names[-1]) if names else None
         self._seed = cell.seed
-        self._image_size = cell.image_size
         self._generator = torch.Generator(device)
 
-    def draw(self, epoch: int, step: int, batch_size: int) -> list[Tensor]:
-        """The random parameters of one global batch: for each operation, one row an image."""
-        self._generator.manual_seed(derive_seed(self._seed, "augment", epoch, step))
-        return [
-            operation.draw(batch_size, self._image_size, self._generator) for operation in self._operations
-        ]
+    def draw(self, epoch: int, step: int, indices: Tensor) -> list[Tensor]:
+        """The random parameters of one global batch: for each operation, one row an image.
 
-    def apply(self, images_BCHW: Tensor, parameters: list[Tensor], rows: slice) -> Tensor:
-        """Augment uint8 images that are `rows` of the global batch that `parameters` were drawn for."""
-        for operation, drawn in zip(self._operations, parameters, strict=True):
-            images_BCHW = operation.apply(images_BCHW, drawn[rows])
+        The last ones are those of the mixing, where there is one.
+        """
+        self._generator.manual_seed(derive_seed(self._seed, "augment", epoch, step))
+        batch = GlobalBatch(indices, epoch, self._generator)
+        drawn = [operation.draw(batch) for operation in self._operations]
+        return drawn if self.mixing is None else [*drawn, self.mixing.draw(batch)]
+
+    def apply(self, images_BCHW: Tensor, drawn: list[Tensor], rows: Tensor) -> Tensor:
+        """Augment uint8 images that are `rows` of the global batch, int64 [B]; they are not mixed yet."""
+        for operation, parameters in zip(self._operations, drawn, strict=False):
+            images_BCHW = operation.apply(images_BCHW, parameters[rows])
         return images_BCHW
+
+
+def _make(name: str, cell: CellSpec, num_images: int, fill: Tensor) -> Operation:
+    padding = cell.recipe.crop_padding
+    makers: dict[str, Callable[[], Operation]] = {
+        "flip": Flip,
+        "alternating_flip": lambda: AlternatingFlip(_odd_flips(cell.seed, num_images, fill.device)),
+        "crop": lambda: Crop(padding, reflect=True),
+        "crop_zero": lambda: Crop(padding, reflect=False),
+        "cutout": lambda: Cutout(fill),
+        "erasing": lambda: RandomErasing(fill),
+        "color_jitter": ColourJitter,
+        "grayscale": GreyScale,
+        "randaugment": RandAugment,
+        "trivialaugment": TrivialAugmentWide,
+        "autoaugment": AutoAugment,
+        "augmix": AugMix,
+    }
+    return makers[name]()
+
+
+def _odd_flips(seed: int, num_images: int, device: torch.device) -> Tensor:
+    generator = generator_for(seed, "alternating flip")
+    return (torch.rand(num_images, generator=generator) < 0.5).to(device)

@@ -18,7 +18,6 @@ import numpy as np
 
 from harness.datasets.base import Dataset, Images, Labels
 from harness.datasets.cache import Contents, Split, cached_dataset, known_digests, take_snapshot
-from harness.datasets.decode import resize_blocks
 from harness.datasets.download import extract, fetch, file_hash
 from harness.datasets.locking import exclusive
 from harness.errors import DataError
@@ -49,12 +48,11 @@ _NUM_CLASSES = 10
 _IMAGE_SHAPE = (3, 32, 32)
 
 
-def load_cifar10(data_dir: Path, image_size: int, allow_unofficial: bool, quiet: bool) -> Dataset:
+def load_cifar10(data_dir: Path, allow_unofficial: bool, quiet: bool) -> Dataset:
     """Load CIFAR-10 from `data_dir`, or from `data_dir/cifar-10-batches-py`, downloading it if absent.
 
     Args:
         data_dir: where the files are, or are downloaded to.
-        image_size: height and width wanted; the 32x32 images are resized if it is another.
         allow_unofficial: accept files that differ from the published ones, and fewer or more batches.
         quiet: print nothing.
 
@@ -75,8 +73,8 @@ def load_cifar10(data_dir: Path, image_size: int, allow_unofficial: bool, quiet:
         name="cifar10",
         snapshot=snapshot,
         content_key=hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest(),
-        build=lambda: _read(folder, digests, image_size),
-        image_size=image_size,
+        build=lambda: _read(folder, digests),
+        image_size=_IMAGE_SHAPE[1],
         official=difference is None,
         quiet=quiet,
     )
@@ -131,7 +129,7 @@ def _first_difference(folder: Path, digests: dict[str, str]) -> str | None:
     return None
 
 
-def _read(folder: Path, digests: dict[str, str], image_size: int) -> Contents:
+def _read(folder: Path, digests: dict[str, str]) -> Contents:
     train_names = [name for name in digests if name.startswith("data_batch_")]
     class_names = _read_class_names(folder / "batches.meta")
     batches = [_read_batch(folder / name) for name in train_names]
@@ -144,12 +142,10 @@ def _read(folder: Path, digests: dict[str, str], image_size: int) -> Contents:
         checksums = "checksums differ from" if changed else "checksums as in"
         sizes = f"{len(train_labels):,} train and {len(test_labels):,} test images"
         notes.append(f"{count}{checksums} the published archive: {sizes}")
-    if image_size != _IMAGE_SHAPE[1]:
-        notes.append(f"resized from 32x32 to {image_size}x{image_size} (bilinear)")
     return Contents(
         class_names,
-        Split(train_labels, resize_blocks(train_images, image_size)),
-        Split(test_labels, resize_blocks(test_images, image_size)),
+        Split(train_labels, [train_images]),
+        Split(test_labels, [test_images]),
         notes=lambda: tuple(notes),
     )
 

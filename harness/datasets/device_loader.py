@@ -7,6 +7,7 @@ import os
 import numpy as np
 import psutil
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from harness.datasets.base import ImageSet
@@ -71,15 +72,30 @@ class DeviceImages:
 
 
 class Normalizer:
-    """Maps uint8 images to float32 with zero mean and unit variance in each channel."""
+    """Maps uint8 images to float32 of one size, with zero mean and unit variance in each channel.
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> None:
+    Args:
+        mean: of each channel, for pixels scaled to 0..1.
+        std: likewise.
+        image_size: height and width that the model sees.
+        device: where the images are.
+    """
+
+    def __init__(
+        self, mean: tuple[float, ...], std: tuple[float, ...], image_size: int, device: torch.device
+    ) -> None:
+        self.image_size = image_size
         self._mean = 255 * torch.tensor(mean, device=device).view(1, 3, 1, 1)
         self._std = 255 * torch.tensor(std, device=device).view(1, 3, 1, 1)
 
-    def __call__(self, images_BCHW: Tensor) -> Tensor:
-        """float32 [B, 3, H, W] of uint8 images of that shape."""
-        return images_BCHW.float().sub_(self._mean).div_(self._std)
+    def __call__(self, images_BCHW: Tensor, image_size: int | None = None) -> Tensor:
+        """float32 [B, 3, S, S] of uint8 images, resized (bilinear) to `image_size` or the usual size."""
+        size = image_size or self.image_size
+        images = images_BCHW.float()
+        if images.shape[-1] != size:
+            is_smaller = size < images.shape[-1]
+            images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=is_smaller)
+        return images.sub_(self._mean).div_(self._std)
 
 
 def channel_statistics(image_set: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:

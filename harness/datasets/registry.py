@@ -25,7 +25,7 @@ class _Request:
 
 
 LOADERS: dict[str, Callable[[_Request], Dataset]] = {
-    "cifar10": lambda r: load_cifar10(r.data_dir, r.image_size, r.allow_unofficial, r.quiet),
+    "cifar10": lambda r: load_cifar10(r.data_dir, r.allow_unofficial, r.quiet),
     "digits": lambda r: load_digits(r.image_size),
     "imagefolder": lambda r: load_imagefolder(r.path, r.image_size, r.quiet),
 }
@@ -39,7 +39,8 @@ def load_dataset(name: str, data_dir: Path, image_size: int, allow_unofficial: b
     Args:
         name: `cifar10`, `digits` or `imagefolder:PATH`.
         data_dir: folder that holds CIFAR-10, or that it is downloaded to.
-        image_size: height and width of the images wanted.
+        image_size: height and width that the model sees; `cifar10` keeps its 32x32, and is resized on
+            the device.
         allow_unofficial: accept CIFAR-10 files that are not the published ones.
         quiet: print nothing, as every process but the main one should.
 

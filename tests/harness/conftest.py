@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness.cell import CellSpec, Recipe
+from harness.cell import CellSpec
 from harness.datasets.base import ImageSet
 from harness.process import Process
+from harness.recipe import Recipe
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.cell import CellSpec, Recipe, make_cell, make_recipe
+from harness.cell import CellSpec, make_cell
 from harness.errors import UsageError
+from harness.recipe import Recipe, make_recipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +30,7 @@ CELL: dict[str, Any] = {
     "precision": "bf16",
 }
 
-# Every field, none at its default.
+# Every field of the first version, none at its default.
 FULL: dict[str, Any] = {
     "dataset": "imagefolder:/data/parts",
     "data_fingerprint": "0" * 64,
@@ -60,6 +61,26 @@ FULL: dict[str, Any] = {
     "seed": 7,
 }
 
+# Every field that came later, none at its default.
+LATER: dict[str, Any] = {
+    **FULL,
+    "model": "timm:resnet18d",
+    "small_stem": True,
+    "pretrained": "file:/weights/resnet18d.safetensors",
+    "weights_sha256": "1" * 64,
+    "compile": "default",
+    "recipe": {
+        **FULL["recipe"],
+        "optimizer": "muon",
+        "muon_lr": 0.24,
+        "muon_momentum": 0.7,
+        "start_scale": 0.5,
+        "full_scale_at": 0.5,
+        "tuning": "gradual",
+        "layer_lr_decay": 0.7,
+    },
+}
+
 
 def changed(**values: Any) -> CellSpec:
     """The plain cell with some fields changed; `recipe__lr` is the recipe's `lr`."""
@@ -73,6 +94,7 @@ def test_the_id_of_a_cell_never_changes() -> None:
     # the code back, never these lines.
     assert make_cell(**CELL).cell_id == "e28566e0a9a1"
     assert make_cell(**FULL).cell_id == "2e9d5bb83a82"
+    assert make_cell(**LATER).cell_id == "6fc513514543"
 
 
 def test_the_defaults_never_change() -> None:
@@ -90,9 +112,13 @@ def test_the_defaults_never_change() -> None:
             "data_fingerprint": None,
             "image_size": 32,
             "val_fraction": 0.1,
+            "small_stem": False,
+            "pretrained": None,
+            "weights_sha256": None,
             "strategy": "single",
             "num_processes": 1,
             "accumulation_steps": 1,
+            "compile": "none",
             "mirror_tta": False,
             "seed": 0,
         },
@@ -104,6 +130,12 @@ def test_the_defaults_never_change() -> None:
             "label_smoothing": 0.0,
             "crop_padding": 4,
             "ema_decay": None,
+            "muon_lr": None,
+            "muon_momentum": 0.6,
+            "start_scale": 1.0,
+            "full_scale_at": 0.6,
+            "tuning": "all",
+            "layer_lr_decay": 1.0,
         },
     }
 
@@ -139,6 +171,7 @@ def test_a_whole_number_means_the_same_with_and_without_a_point() -> None:
 
 
 def test_every_field_of_a_cell_counts_for_its_id() -> None:
+    tied = {"optimizer", "muon_lr", "tuning"}  # not without another field
     variants = [
         make_cell(**CELL),
         changed(dataset="digits"),
@@ -153,7 +186,15 @@ def test_every_field_of_a_cell_counts_for_its_id() -> None:
         changed(accumulation_steps=2),
         changed(mirror_tta=True),
         changed(seed=1),
-        *(changed(**{f"recipe__{key}": FULL["recipe"][key]}) for key in Recipe.model_fields),
+        changed(compile="reduce-overhead"),
+        changed(model="timm:resnet18d", small_stem=True),
+        changed(pretrained="file:/a"),
+        changed(pretrained="file:/a", weights_sha256="0" * 64),
+        changed(pretrained="file:/a", weights_sha256="1" * 64),
+        changed(recipe__optimizer="muon", recipe__muon_lr=0.1),
+        changed(recipe__optimizer="muon", recipe__muon_lr=0.2),
+        changed(pretrained="file:/a", recipe__tuning="gradual"),
+        *(changed(**{f"recipe__{key}": value}) for key, value in LATER["recipe"].items() if key not in tied),
     ]
     assert {name for cell in variants for name in cell.model_fields_set} >= CellSpec.model_fields.keys() - {
         "schema_version"
@@ -177,7 +218,21 @@ def test_where_the_images_lie_counts_only_without_their_fingerprint() -> None:
         ({"dataset": "imagefolder"}, "dataset"),
         ({"dataset": "digits:/here"}, "dataset"),
         ({"model": "resnet21"}, "model"),
-        ({"augmentation": "flip"}, "augmentation"),
+        ({"augmentation": "flop"}, "augmentation"),
+        ({"augmentation": "mixup+flip"}, "put it last"),
+        ({"model": "keras:resnet18"}, "model"),
+        ({"small_stem": True}, "small images already"),
+        ({"pretrained": "imagenet"}, "expected hub, package or file:PATH"),
+        ({"pretrained": "file:"}, "expected hub, package or file:PATH"),
+        ({"pretrained": "hub"}, "no published weights for 'resnet20'"),
+        ({"compile": "fast"}, "compile"),
+        ({"model": "vit_tiny", "image_size": 30}, "try --image-size 32"),
+        ({"recipe__tuning": "head"}, "needs weights"),
+        ({"recipe__tuning": "head", "pretrained": "file:/a"}, "use --augment none"),
+        ({"recipe__optimizer": "muon"}, "muon_lr"),
+        ({"recipe__muon_lr": 0.1}, "muon_lr"),
+        ({"recipe__start_scale": 0.1}, "recipe.start_scale"),
+        ({"recipe__start_scale": 0.25, "model": "fast_cnn"}, "needs images of 16 pixels or more, not 8"),
         ({"image_size": 7}, "image_size"),
         ({"image_size": "big"}, "image_size"),
         ({"val_fraction": 0.6}, "val_fraction"),
@@ -201,7 +256,7 @@ def test_where_the_images_lie_counts_only_without_their_fingerprint() -> None:
         ({"recipe__lr": 0}, "recipe.lr"),
         ({"recipe__lr": float("inf")}, "recipe.lr"),
         ({"recipe__weight_decay": -1}, "recipe.weight_decay"),
-        ({"recipe__schedule": "step"}, "recipe.schedule"),
+        ({"recipe__schedule": "stairs"}, "recipe.schedule"),
         ({"recipe__momentum": 1}, "recipe.momentum"),
         ({"recipe__warmup_fraction": 1}, "recipe.warmup_fraction"),
         ({"recipe__final_lr_fraction": 1.1}, "recipe.final_lr_fraction"),
@@ -248,6 +303,39 @@ def test_the_micro_batch_is_the_global_batch_shared_by_processes_and_steps() -> 
     assert make_cell(**FULL).micro_batch_size == 1024 // (2 * 4)
 
 
+def test_where_the_weights_lie_counts_only_without_their_hash() -> None:
+    here, there = "file:/here", "file:/there"
+    assert changed(pretrained=here).cell_id != changed(pretrained=there).cell_id
+    known = [changed(pretrained=path, weights_sha256="a" * 64).cell_id for path in (here, there)]
+    assert known[0] == known[1]
+    assert known[0] != changed(pretrained=here, weights_sha256="b" * 64).cell_id
+
+
+def test_cells_that_start_from_weights_are_a_league_of_their_own() -> None:
+    assert make_cell(**CELL).league == "from scratch"
+    assert changed(pretrained="file:/a").league == "pre-trained"
+
+
 def test_the_label_says_what_people_tell_cells_apart_by() -> None:
     assert make_cell(**CELL).label() == "resnet20 flip_crop bf16 seed 0"
     assert make_cell(**FULL).label() == "fast_cnn cutout fp16 x2 seed 7"
+
+
+def test_without_progressive_resizing_every_epoch_has_the_full_size() -> None:
+    assert {changed(recipe__epochs=7).image_size_at(epoch) for epoch in range(7)} == {32}
+
+
+@pytest.mark.parametrize(
+    ("image_size", "fields", "sizes"),
+    [
+        (32, {"epochs": 6, "start_scale": 0.625, "full_scale_at": 0.5}, [20, 24, 28, 32, 32, 32]),
+        (64, {"epochs": 4, "start_scale": 0.5, "full_scale_at": 1.0}, [32, 40, 48, 56]),
+        (32, {"epochs": 3, "start_scale": 0.5, "full_scale_at": 0.1}, [16, 32, 32]),
+        (30, {"epochs": 2, "start_scale": 0.5, "full_scale_at": 1.0}, [15, 24]),
+    ],
+)
+def test_progressive_resizing_grows_in_a_line_and_stays_at_the_full_size(
+    image_size: int, fields: dict[str, Any], sizes: list[int]
+) -> None:
+    resizing = changed(image_size=image_size, **{f"recipe__{key}": value for key, value in fields.items()})
+    assert [resizing.image_size_at(epoch) for epoch in range(len(sizes))] == sizes

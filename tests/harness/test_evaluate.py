@@ -18,7 +18,7 @@ from harness.precision import make_autocast
 from harness.process import Process
 
 CPU = torch.device("cpu")
-NORMALIZE = Normalizer((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), CPU)
+NORMALIZE = Normalizer((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 8, CPU)
 FP32 = make_autocast("fp32", CPU)
 
 

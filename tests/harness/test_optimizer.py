@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.cell import Recipe
 from harness.optimizer import WeightAverage, lr_at, make_optimizer, set_lr
+from harness.recipe import Recipe
 from models.registry import build_model
 
 CPU = torch.device("cpu")

@@ -15,6 +15,7 @@ MEASUREMENTS: dict[str, Any] = {
     "wall_time_s": 10.5,
     "startup_time_s": 1.0,
     "data_time_s": 0.5,
+    "compile_time_s": 0.0,
     "train_time_s": 7.0,
     "evaluate_time_s": 1.0,
     "write_time_s": 0.25,
@@ -86,6 +87,7 @@ CONTENT: dict[str, Any] = {
         "forward_flops_per_image": 10**9,
         "train_flops_per_image": 3 * 10**9,
         "total_train_flops": 3 * 10**9 * 50000 * 200,
+        "notes": [],
     },
     "measurements": MEASUREMENTS,
     "history": [

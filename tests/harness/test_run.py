@@ -41,8 +41,8 @@ def records(runs: Path) -> dict[str, Record]:
     ("arguments", "message"),
     [
         (
-            ["--model", "resnet21"],
-            "unknown model 'resnet21': did you mean resnet20 or resnet18? valid: fast_cnn",
+            ["--model", "fast_cn"],
+            "unknown model 'fast_cn': did you mean fast_cnn? valid: convmixer",
         ),
         (["--augment", "flipcrop"], "unknown augmentation 'flipcrop': did you mean flip_crop"),
         (["--dataset", "cifar11"], "unknown dataset 'cifar11': did you mean cifar10"),

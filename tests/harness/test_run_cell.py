@@ -11,12 +11,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from harness.cell import CellSpec, make_cell, make_recipe
+from harness.cell import CellSpec, make_cell
 from harness.datasets.base import Dataset, ImageSet, make_dataset
 from harness.environment import describe_environment
 from harness.errors import DivergedError, HardwareError, UsageError
 from harness.process import Process
 from harness.progress import Reporter
+from harness.recipe import make_recipe
 from harness.record import Record, read_record
 from harness.run_cell import Run, check_cell, run_cell
 

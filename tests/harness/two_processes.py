@@ -17,13 +17,14 @@ from torch import Tensor, nn
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from harness import evaluate  # noqa: E402  # after the path is set
-from harness.cell import CellSpec, Recipe  # noqa: E402
+from harness.cell import CellSpec  # noqa: E402
 from harness.datasets.base import ImageSet  # noqa: E402
 from harness.datasets.device_loader import DeviceImages, Normalizer  # noqa: E402
 from harness.evaluate import average_running_statistics, predict  # noqa: E402
 from harness.files import write_arrays  # noqa: E402
 from harness.precision import make_autocast  # noqa: E402
 from harness.process import Process  # noqa: E402
+from harness.recipe import Recipe  # noqa: E402
 from harness.strategy import gradient_exchange, wrap_model  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -45,7 +46,7 @@ def score(process: Process) -> dict[str, Tensor]:
     evaluate.EVALUATION_BATCH_SIZE = 2  # several batches a process, the last one not full
     images = np.random.default_rng(0).integers(0, 256, (NUM_IMAGES, 3, 8, 8), dtype=np.uint8)
     loaded = DeviceImages(ImageSet(images, np.zeros(NUM_IMAGES, np.int64)), None, CPU)
-    normalize = Normalizer((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), CPU)
+    normalize = Normalizer((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 8, CPU)
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(4)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.Flatten(), nn.Linear(144, 5))

@@ -6,7 +6,7 @@ import pytest
 
 from harness.cell import CellSpec
 from harness.errors import UsageError
-from harness.recipes import DEFAULT_RECIPES
+from harness.recipes import recipe_for
 from launch.matrix import PRESETS_DIR, expand, load_preset, make_matrix
 
 
@@ -46,9 +46,19 @@ def test_what_is_not_an_axis_is_the_same_for_every_cell() -> None:
 
 
 def test_each_model_has_its_own_recipe_with_the_same_fields_replaced() -> None:
-    mlp, resnet = cells(models=["mlp", "resnet20"], recipe={"epochs": 3})
-    assert mlp.recipe == DEFAULT_RECIPES["mlp"].model_copy(update={"epochs": 3})
-    assert resnet.recipe == DEFAULT_RECIPES["resnet20"].model_copy(update={"epochs": 3})
+    mlp, resnet = cells(models=["mlp", "resnet20"], set={"epochs": 3})
+    assert mlp.recipe == recipe_for("mlp", "fast", {"epochs": 3})
+    assert resnet.recipe == recipe_for("resnet20", "fast", {"epochs": 3})
+
+
+def test_recipes_are_an_axis_and_each_brings_its_augmentation_where_none_is_named() -> None:
+    expanded = cells(models=["resnet20"], recipes=["fast", "strong"])
+    assert [(cell.recipe.epochs, cell.augmentation) for cell in expanded] == [
+        (15, "flip_crop"),
+        (200, "strong"),
+    ]
+    named = cells(models=["resnet20"], recipes=["fast", "strong"], augmentations=["none", "mixup"])
+    assert [cell.augmentation for cell in named] == ["none", "mixup"] * 2
 
 
 def test_a_cell_that_is_named_twice_runs_once() -> None:
@@ -112,8 +122,8 @@ def test_a_preset_name_is_no_way_to_other_files() -> None:
         ({"seeds": ["first"]}, "matrix: seeds.0: .* not 'first'"),
         ({"seeds": [-1]}, "cell: seed: .* not -1"),
         ({"models": "mlp"}, "matrix: models: .* not 'mlp'"),
-        ({"recipe": {"epoch": 3}}, "recipe: there is no 'epoch'"),
-        ({"accumulation_steps": 3, "recipe": {"batch_size": 128}}, "batch size 128 is not divisible by 3 .*"),
+        ({"set": {"epoch": 3}}, "recipe: there is no 'epoch'"),
+        ({"accumulation_steps": 3, "set": {"batch_size": 128}}, "batch size 128 is not divisible by 3 .*"),
     ],
 )
 def test_a_bad_value_is_one_line_that_names_it(axes: dict[str, Any], message: str) -> None:

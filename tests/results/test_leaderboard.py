@@ -158,6 +158,24 @@ def test_data_with_different_fingerprints_never_share_a_table(make_run: RunFacto
     assert [len(re.findall(r" 1 +fast_cnn", part)) for part in shown.split("fingerprint ")[1:]] == [1, 1, 1]
 
 
+def test_models_that_started_from_weights_have_a_table_of_their_own(make_run: RunFactory, runs: Path) -> None:
+    make_run(cell={"seed": 1})
+    make_run(cell={"seed": 2, "pretrained": "file:/weights.pt"})
+    gradual = {"epochs": 2, "batch_size": 8, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0}
+    gradual |= {"schedule": "cosine", "tuning": "gradual"}
+    make_run(cell={"model": "timm:resnet18d", "pretrained": "hub", "recipe": gradual})
+
+    shown = _show(runs)
+
+    from_scratch, pre_trained = shown.split("; pre-trained")
+    assert "; from scratch" in from_scratch
+    assert len(re.findall(r" \d +fast_cnn", from_scratch)) == 1
+    assert re.search(r" \d +fast_cnn +flip", pre_trained)
+    assert re.search(r" \d +timm:resnet18d gradual +flip", pre_trained)
+    assert "the compute that made those is not counted" in pre_trained
+    assert "not counted" not in from_scratch
+
+
 @pytest.mark.parametrize("width", [60, 80, 90, 100, 120, 160, 200])
 def test_it_fits_into_the_width_and_nothing_is_cut_off(make_run: RunFactory, runs: Path, width: int) -> None:
     _make_usual_runs(make_run)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.cell import CellSpec, Recipe
+from harness.cell import CellSpec
 from harness.errors import UsageError
+from harness.recipe import Recipe
 from results.table import COLUMNS, columns_markdown, columns_text, write_csv
 
 RunFactory = Callable[..., Path]
@@ -66,6 +67,10 @@ def test_what_is_missing_is_an_empty_cell(make_run: RunFactory, runs: Path) -> N
     (row,) = _read(runs)
     missing = {name for name, text in row.items() if text == ""}
     assert missing == {
+        "pretrained",
+        "weights_sha256",
+        "model_notes",
+        "muon_lr",
         "ema_decay",
         "test_tta_accuracy_percent",
         "images_per_s",

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as TF
-from scipy.stats import chisquare
+from scipy.stats import chisquare, ks_2samp
 from torch import Tensor
+from torchvision.transforms import v2
 
-from harness.augment.geometry import Crop, Cutout, Flip, Operation
+from harness.augment.geometry import AlternatingFlip, Crop, Cutout, Flip, RandomErasing
+from harness.augment.operation import GlobalBatch, Operation
 
 GREY = torch.tensor((10, 128, 250), dtype=torch.uint8)
-OPERATIONS = [Flip(), Crop(4), Cutout(GREY)]
+REFLECTING, BLACK = Crop(4, reflect=True), Crop(4, reflect=False)
+OPERATIONS = [Flip(), REFLECTING, BLACK, Cutout(GREY), RandomErasing(GREY)]
 
 
 def noise(num_images: int, image_size: int) -> Tensor:
@@ -20,8 +25,14 @@ def noise(num_images: int, image_size: int) -> Tensor:
     return images.to(memory_format=torch.channels_last)
 
 
-def draw(operation: Operation, num_images: int, image_size: int = 32, seed: int = 0) -> Tensor:
-    return operation.draw(num_images, image_size, torch.Generator().manual_seed(seed))
+def draw(operation: Operation, num_images: int, seed: int = 0, epoch: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return operation.draw(GlobalBatch(torch.arange(num_images), epoch, generator))
+
+
+def position(index: Tensor, count: int) -> Tensor:
+    """The draw, from 0 to 1, that means `index` of `count` equally likely ones."""
+    return (index + 0.5) / count
 
 
 def grid(values: range) -> Tensor:
@@ -41,15 +52,19 @@ def test_flip_mirrors_the_drawn_images_as_torchvision_does() -> None:
     assert torch.equal(Flip().apply(images, flipped), expected)
 
 
-@pytest.mark.parametrize(("image_size", "padding"), [(32, 4), (8, 1), (9, 8)])
-def test_crop_at_every_shift_is_torchvisions_reflecting_pad_and_crop(image_size: int, padding: int) -> None:
-    shifts = grid(range(-padding, padding + 1))
+@pytest.mark.parametrize(("image_size", "padding", "reach"), [(32, 4, 4), (8, 4, 1), (9, 8, 2), (64, 2, 4)])
+@pytest.mark.parametrize("reflect", [True, False])
+def test_crop_at_every_shift_is_torchvisions_pad_and_crop(
+    image_size: int, padding: int, reach: int, reflect: bool
+) -> None:
+    shifts = grid(range(-reach, reach + 1))
     images = noise(len(shifts), image_size)
     expected = []
     for image, (down, right) in zip(images, shifts.tolist(), strict=True):
-        padded = TF.pad(image, [padding] * 4, padding_mode="reflect")
-        expected.append(TF.crop(padded, padding + down, padding + right, image_size, image_size))
-    assert torch.equal(Crop(padding).apply(images, shifts), torch.stack(expected))
+        padded = TF.pad(image, [reach] * 4, padding_mode="reflect" if reflect else "constant")
+        expected.append(TF.crop(padded, reach + down, reach + right, image_size, image_size))
+    drawn = position(shifts + reach, 2 * reach + 1)
+    assert torch.equal(Crop(padding, reflect).apply(images, drawn), torch.stack(expected))
 
 
 @pytest.mark.parametrize("image_size", [8, 11, 14, 32])
@@ -64,7 +79,35 @@ def test_cutout_at_every_centre_is_torchvisions_erase_of_half_the_image_size(ima
         last = [min(image_size, position - side // 2 + side) for position in centre]
         height, width = last[0] - first[0], last[1] - first[1]
         expected.append(TF.erase(image, first[0], first[1], height, width, fill))
-    assert torch.equal(Cutout(GREY).apply(images, centres), torch.stack(expected))
+    drawn = position(centres, image_size)
+    assert torch.equal(Cutout(GREY).apply(images, drawn), torch.stack(expected))
+
+
+@pytest.mark.parametrize("image_size", [8, 32, 33])
+def test_random_erasing_paints_what_the_first_rectangle_that_fits_covers(image_size: int) -> None:
+    images, drawn = noise(300, image_size), draw(RandomErasing(GREY), 300)
+    expected = []
+    for image, (painted, *sides, down, right) in zip(images, drawn.double().tolist(), strict=True):
+        for area_draw, ratio_draw in zip(sides[::2], sides[1::2], strict=True):
+            area = image_size**2 * (0.02 + 0.31 * area_draw)
+            ratio = math.exp(math.log(0.3) + (math.log(3.3) - math.log(0.3)) * ratio_draw)
+            height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if height < image_size and width < image_size:
+                break
+        top, left = int(down * (image_size - height + 1)), int(right * (image_size - width + 1))
+        erased = TF.erase(image, top, left, height, width, GREY[:, None, None])
+        expected.append(erased if painted < 0.5 else image)
+    assert torch.equal(RandomErasing(GREY).apply(images, drawn), torch.stack(expected))
+
+
+def test_random_erasing_paints_areas_as_torchvision_draws_them() -> None:
+    torch.manual_seed(0)
+    images = torch.zeros(4000, 3, 32, 32, dtype=torch.uint8)
+    ours = RandomErasing(GREY).apply(images, draw(RandomErasing(GREY), 4000))[:, 2] > 0
+    theirs = torch.stack([v2.RandomErasing(value=1)(image) for image in images])[:, 2] > 0
+    assert ks_2samp(ours.sum((1, 2)).numpy(), theirs.sum((1, 2)).numpy()).pvalue > 1e-3
+    assert ks_2samp(ours.any(2).sum(1).numpy(), theirs.any(2).sum(1).numpy()).pvalue > 1e-3  # heights
+    torch.testing.assert_close(ours.double().mean(0), theirs.double().mean(0), rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -91,21 +134,28 @@ def test_flips_are_fair_and_independent_from_image_to_image() -> None:
     assert is_uniform(torch.bincount(2 * pairs[:, 0] + pairs[:, 1], minlength=4))
 
 
-def test_crop_shifts_are_uniform_up_to_the_padding_and_independent_down_and_right() -> None:
-    shifts = draw(Crop(4), 100_000)
-    assert (shifts.min().item(), shifts.max().item()) == (-4, 4)
-    down, right = (shifts + 4).T
+@pytest.mark.parametrize("operation", [REFLECTING, Cutout(GREY)])
+def test_places_are_uniform_and_independent_in_both_directions_and_from_image_to_image(
+    operation: Operation,
+) -> None:
+    down, right = (9 * draw(operation, 100_000)).long().T
     assert is_uniform(torch.bincount(9 * down + right, minlength=81))
+    first, second = down.view(-1, 2).T
+    assert is_uniform(torch.bincount(9 * first + second, minlength=81))
 
 
-def test_crop_shifts_are_independent_from_image_to_image() -> None:
-    first, second = (draw(Crop(1), 100_000)[:, 0] + 1).view(-1, 2).T
-    assert is_uniform(torch.bincount(3 * first + second, minlength=9))
-
-
-def test_cutout_centres_are_uniform_over_the_image() -> None:
-    rows, columns = draw(Cutout(GREY), 100_000, image_size=16).T
-    assert is_uniform(torch.bincount(16 * rows + columns, minlength=256))
+def test_alternating_flip_mirrors_each_image_in_every_second_epoch_from_a_random_first_one() -> None:
+    odd = torch.rand(1000, generator=torch.Generator().manual_seed(0)) < 0.5
+    batch = torch.randperm(1000)[:200]
+    generator = torch.Generator()
+    by_epoch = [AlternatingFlip(odd).draw(GlobalBatch(batch, epoch, generator)) for epoch in range(4)]
+    assert torch.equal(by_epoch[1], odd[batch])
+    assert torch.equal(by_epoch[0], ~by_epoch[1])
+    assert torch.equal(by_epoch[2], by_epoch[0])
+    assert torch.equal(by_epoch[3], by_epoch[1])
+    images = noise(200, 8)
+    mirrored = AlternatingFlip(odd).apply(images, by_epoch[1])
+    assert torch.equal(mirrored, Flip().apply(images, odd[batch]))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -20,12 +20,12 @@ def make(name: str, seed: int = 0, image_size: int = 32, crop_padding: int = 4) 
         dataset="digits",
         model="mlp",
         augmentation=name,
-        recipe=recipe_for("resnet20", {"crop_padding": crop_padding}),
+        recipe=recipe_for("resnet20", "fast", {"crop_padding": crop_padding}),
         precision="fp32",
         seed=seed,
         image_size=image_size,
     )
-    return Augmentation(cell, GREY, torch.device("cpu"))
+    return Augmentation(cell, 1000, GREY, torch.device("cpu"))
 
 
 def noise(num_images: int, image_size: int = 32) -> Tensor:
@@ -35,23 +35,23 @@ def noise(num_images: int, image_size: int = 32) -> Tensor:
 
 
 def augment(augmentation: Augmentation, images: Tensor, epoch: int = 0, step: int = 0) -> Tensor:
-    return augmentation.apply(images, augmentation.draw(epoch, step, len(images)), slice(None))
+    rows = torch.arange(len(images))
+    return augmentation.apply(images, augmentation.draw(epoch, step, rows), rows)
 
 
 def test_flip_crop_and_cutout_follow_each_other_as_in_torchvision_image_by_image() -> None:
     images, augmentation = noise(64), make("cutout")
-    drawn = augmentation.draw(epoch=2, step=5, batch_size=64)
+    flips, shifts, centres = drawn = augmentation.draw(epoch=2, step=5, indices=torch.arange(64))
     fill = torch.tensor(GREY, dtype=torch.uint8)[:, None, None]
     expected = []
-    for image, flip, (down, right), (row, column) in zip(
-        images, *(parameters.tolist() for parameters in drawn), strict=True
-    ):
+    places = zip((9 * shifts).long() - 4, (32 * centres).long(), strict=True)
+    for image, flip, ((down, right), (row, column)) in zip(images, flips, places, strict=True):
         image = TF.horizontal_flip(image) if flip else image
         image = TF.crop(TF.pad(image, [4] * 4, padding_mode="reflect"), 4 + down, 4 + right, 32, 32)
         top, left = max(0, row - 8), max(0, column - 8)
         height, width = min(32, row + 8) - top, min(32, column + 8) - left
         expected.append(TF.erase(image, top, left, height, width, fill))
-    assert torch.equal(augmentation.apply(images, drawn, slice(None)), torch.stack(expected))
+    assert torch.equal(augmentation.apply(images, drawn, torch.arange(64)), torch.stack(expected))
 
 
 def test_no_augmentation_leaves_the_images_as_they_are() -> None:
@@ -86,8 +86,9 @@ def test_the_rows_of_a_batch_are_the_same_however_it_is_divided(
     parts = []
     for part in range(num_parts):
         one_process = make(name, seed, image_size=8)
-        rows = slice(part * part_size, (part + 1) * part_size)
-        parts.append(one_process.apply(images[rows], one_process.draw(epoch, step, len(images)), rows))
+        rows = torch.arange(part * part_size, (part + 1) * part_size)
+        drawn = one_process.draw(epoch, step, torch.arange(len(images)))
+        parts.append(one_process.apply(images[rows], drawn, rows))
     assert torch.equal(torch.cat(parts), whole)
 
 
@@ -124,5 +125,9 @@ def test_the_crop_padding_is_the_recipes_in_proportion_to_the_image_size(
     crop_padding: int, image_size: int, largest_shift: int
 ) -> None:
     augmentation = make("flip_crop", image_size=image_size, crop_padding=crop_padding)
-    _, shifts = augmentation.draw(epoch=0, step=0, batch_size=1000)
-    assert shifts.abs().max().item() == largest_shift
+    column = torch.arange(image_size, dtype=torch.uint8).expand(1000, 3, image_size, image_size)
+    drawn = augmentation.draw(epoch=0, step=0, indices=torch.arange(1000))
+    drawn[0] = torch.zeros(1000, dtype=torch.bool)  # no flips
+    shifted = augmentation.apply(column, drawn, torch.arange(1000))
+    assert shifted[:, 0, 0, 0].max().item() == largest_shift
+    assert shifted[:, 0, 0, -1].min().item() == image_size - 1 - largest_shift

@@ -37,8 +37,8 @@ from tests.harness.datasets.dataset_helpers import (
 )
 
 
-def load(data_dir: Path, image_size: int = 32, allow_unofficial: bool = True) -> Dataset:
-    return load_cifar10(data_dir, image_size, allow_unofficial, quiet=True)
+def load(data_dir: Path, allow_unofficial: bool = True) -> Dataset:
+    return load_cifar10(data_dir, allow_unofficial, quiet=True)
 
 
 def expected(names: list[str], folder: Path) -> tuple[np.ndarray[Any, Any], list[int]]:
@@ -244,19 +244,6 @@ def test_a_pickle_may_not_use_other_codecs(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_other_sizes_are_resized_as_pillow_does(tmp_path: Path) -> None:
-    write_cifar(tmp_path)
-    small, large = load(tmp_path, image_size=16), load(tmp_path, image_size=48)
-    original = load(tmp_path)
-    for data, size in ((small, 16), (large, 48)):
-        assert data.train.images.shape == (40, 3, size, size)
-        for index in (0, 39):
-            picture = Image.fromarray(np.ascontiguousarray(original.train.images[index].transpose(1, 2, 0)))
-            wanted = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
-            assert np.array_equal(data.train.images[index].transpose(1, 2, 0), wanted)
-        assert data.provenance.notes[-1] == f"resized from 32x32 to {size}x{size} (bilinear)"
-
-
 def test_a_second_load_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cifar(tmp_path)
     first = load(tmp_path)
@@ -346,7 +333,7 @@ from pathlib import Path
 from harness.datasets import cifar10
 for name, value in json.loads(sys.argv[2]).items():
     setattr(cifar10, name, value)
-data = cifar10.load_cifar10(Path(sys.argv[1]), 32, False, quiet=False)
+data = cifar10.load_cifar10(Path(sys.argv[1]), False, quiet=False)
 print(data.provenance.fingerprint)
 """
 

@@ -79,11 +79,24 @@ def test_normalised_images_are_torchvisions(random_images: RandomImages) -> None
     mean, std = (0.49, 0.48, 0.44), (0.25, 0.24, 0.26)
     batch = DeviceImages(random_images(5, 8), None, CPU).gather(torch.arange(5))
     before = batch.clone()
-    normalised = Normalizer(mean, std, CPU)(batch)
+    normalised = Normalizer(mean, std, 8, CPU)(batch)
     expected = TF.normalize(TF.to_dtype(batch, torch.float32, scale=True), list(mean), list(std))
     torch.testing.assert_close(normalised, expected)
     assert normalised.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(batch, before)
+
+
+@pytest.mark.parametrize("image_size", [5, 8, 20])
+def test_images_are_resized_as_torchvision_does_on_the_way(
+    random_images: RandomImages, image_size: int
+) -> None:
+    batch = DeviceImages(random_images(5, 8), None, CPU).gather(torch.arange(5))
+    resized = TF.resize(batch.float(), [image_size, image_size], antialias=True)
+    expected = TF.normalize(resized / 255, [0.5] * 3, [0.25] * 3)
+    normalize = Normalizer((0.5,) * 3, (0.25,) * 3, image_size, CPU)
+    torch.testing.assert_close(normalize(batch), expected)
+    other = Normalizer((0.5,) * 3, (0.25,) * 3, 99, CPU)
+    torch.testing.assert_close(other(batch, image_size), expected)
 
 
 def test_channel_statistics_are_numpys_in_double_precision(random_images: RandomImages) -> None:
@@ -100,7 +113,7 @@ def test_images_normalised_by_their_own_statistics_have_zero_mean_and_unit_varia
     random_images: RandomImages,
 ) -> None:
     image_set = random_images(50, 8)
-    normalised = Normalizer(*channel_statistics(image_set), CPU)(torch.from_numpy(image_set.images))
+    normalised = Normalizer(*channel_statistics(image_set), 8, CPU)(torch.from_numpy(image_set.images))
     torch.testing.assert_close(normalised.mean(dim=(0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
     torch.testing.assert_close(normalised.var(dim=(0, 2, 3)), torch.ones(3), rtol=1e-3, atol=0)
 
@@ -111,7 +124,7 @@ def test_a_channel_without_contrast_normalises_to_finite_numbers(random_images: 
     mean, std = channel_statistics(image_set)
     assert mean[0] == pytest.approx(77 / 255)
     assert std[0] > 0
-    normalised = Normalizer(mean, std, CPU)(torch.from_numpy(image_set.images))
+    normalised = Normalizer(mean, std, 8, CPU)(torch.from_numpy(image_set.images))
     torch.testing.assert_close(normalised[:, 0], torch.zeros(5, 8, 8), rtol=0, atol=1e-3)
 
 

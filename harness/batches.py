@@ -1,0 +1,87 @@
+"""From the indices of a batch to what a model is trained on: images of the right size, and targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.augment.pipeline import Augmentation
+
+
+class Samples(Protocol):
+    """A set of labelled images, or of what stands for them, on this process's device."""
+
+    labels: Tensor
+    """int64 [N]."""
+
+    index_device: torch.device
+    """Where indices are best made: others are copied for each batch."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, indices: Tensor) -> Tensor:
+        """The samples at `indices`, int64 [B]."""
+
+    def labels_of(self, indices: Tensor) -> Tensor:
+        """Their labels, int64 [B]."""
+
+
+class Preprocess(Protocol):
+    """How samples become model input."""
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the model input."""
+
+    def __call__(self, images_BCHW: Tensor, image_size: int | None = None) -> Tensor:
+        """Model input of `image_size`, or of the usual size."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The images of a cell, and how they become model input."""
+
+    fit: Samples
+    """Training images without the held-out ones."""
+
+    val: Samples | None
+    """Held-out training images; None when the cell holds none out."""
+
+    test: Samples
+    augmentation: Augmentation
+    normalize: Preprocess
+    num_classes: int
+
+
+def training_batch(
+    inputs: Inputs, batch: Tensor, drawn: list[Tensor], rows: range, image_size: int
+) -> tuple[Tensor, Tensor]:
+    """Images and targets of some rows of a global batch.
+
+    Args:
+        inputs: where the images come from.
+        batch: int64 [B], the training images of the global batch.
+        drawn: what the augmentation drew for it.
+        rows: which of them are wanted.
+        image_size: height and width of the images wanted.
+
+    Returns:
+        float32 images [len(rows), 3, image_size, image_size], and labels, int64 [len(rows)], or where
+        the augmentation mixes images the share of each class, float32 [len(rows), num_classes].
+    """
+    mixing = inputs.augmentation.mixing
+    first = rows.start if mixing is None else rows.start - 1  # a neighbour is the row before
+    wanted = torch.arange(first, rows.stop, device=batch.device) % len(batch)
+    indices = batch[wanted]
+    images = inputs.augmentation.apply(inputs.fit.gather(indices), drawn, wanted)
+    labels = inputs.fit.labels_of(indices)
+    images = inputs.normalize(images, image_size)
+    if mixing is None:
+        return images, labels
+    images, share = mixing.apply(images[1:], images[:-1], drawn[-1][rows.start : rows.stop])
+    one_hot = F.one_hot(labels, inputs.num_classes).float()
+    return images, torch.lerp(one_hot[:-1], one_hot[1:], share[:, None])

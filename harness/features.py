@@ -1,0 +1,61 @@
+"""A linear probe: the features of every image are computed once, and only the head is trained on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from harness.batches import Inputs, Samples
+from harness.evaluate import predict
+from harness.precision import Autocast
+from harness.process import Process
+
+
+class CachedFeatures:
+    """The features of a set of images, on the device; stands where the images stood."""
+
+    def __init__(self, features: Tensor, labels: Tensor) -> None:
+        self._features = features
+        self.labels = labels
+        self.index_device = features.device
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def gather(self, indices: Tensor) -> Tensor:
+        """float32 [B, D]."""
+        return self._features[indices.to(self.index_device)]
+
+    def labels_of(self, indices: Tensor) -> Tensor:
+        """int64 labels [B], on the device."""
+        return self.labels[indices.to(self.index_device)]
+
+
+@dataclass(frozen=True)
+class AsTheyAre:
+    """The preprocessing of features: none."""
+
+    image_size: int = 1
+
+    def __call__(self, images_BCHW: Tensor, image_size: int | None = None) -> Tensor:
+        """The same."""
+        del image_size
+        return images_BCHW
+
+
+def cache_features(backbone: nn.Module, inputs: Inputs, autocast: Autocast, process: Process) -> Inputs:
+    """Inputs whose images are replaced by what `backbone` makes of them, float32 [B, D]."""
+
+    def features_of(samples: Samples) -> CachedFeatures:
+        features = predict(backbone, samples, inputs.normalize, autocast, process)
+        return CachedFeatures(features.clone(), samples.labels)  # a clone may be trained on
+
+    return Inputs(
+        fit=features_of(inputs.fit),
+        val=None if inputs.val is None else features_of(inputs.val),
+        test=features_of(inputs.test),
+        augmentation=inputs.augmentation,
+        normalize=AsTheyAre(),
+        num_classes=inputs.num_classes,
+    )
