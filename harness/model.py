@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from harness.tuning import num_trained_groups, train_top, trainable_groups
 from models.complexity import measure_complexity
 from models.errors import ModelError
 from models.external import build_external
-from models.pretrained import load_weights
+from models.pretrained import load_weights, split_head
 from models.registry import MODELS, build_model
 
 
@@ -43,7 +44,7 @@ def make_model(cell: CellSpec, num_classes: int, device: torch.device) -> BuiltM
     """
     seed_everything(cell.seed, "weights")
     try:
-        model, notes = _architecture(cell, num_classes)
+        model, notes = _architecture(cell.model, num_classes, cell.image_size, cell.small_stem)
         built = BuiltModel(model, notes)
         if cell.pretrained is not None:
             weights = load_weights(model, cell.model, cell.pretrained, cell.image_size)
@@ -54,10 +55,25 @@ def make_model(cell: CellSpec, num_classes: int, device: torch.device) -> BuiltM
     return built
 
 
-def _architecture(cell: CellSpec, num_classes: int) -> tuple[nn.Module, tuple[str, ...]]:
-    if cell.model in MODELS:
-        return build_model(cell.model, num_classes, cell.image_size), ()
-    return build_external(cell.model, num_classes, cell.image_size, cell.small_stem)
+@cache
+def check_model(
+    model: str, num_classes: int, image_size: int, small_stem: bool, pretrained: str | None
+) -> None:
+    """Refuse a model that cannot be built, or weights that do not fit it; see `make_model`."""
+    try:
+        built, _ = _architecture(model, num_classes, image_size, small_stem)
+        if pretrained is not None:
+            load_weights(built, model, pretrained, image_size)
+    except ModelError as error:
+        raise UsageError(str(error)) from None
+
+
+def _architecture(
+    name: str, num_classes: int, image_size: int, small_stem: bool
+) -> tuple[nn.Module, tuple[str, ...]]:
+    if name in MODELS:
+        return build_model(name, num_classes, image_size), ()
+    return build_external(name, num_classes, image_size, small_stem)
 
 
 def count_compute(cell: CellSpec, num_classes: int, num_fit: int, steps_per_epoch: int) -> ModelFacts:
@@ -71,10 +87,14 @@ def count_compute(cell: CellSpec, num_classes: int, num_fit: int, steps_per_epoc
         num_classes: of the data set.
         num_fit: training images.
         steps_per_epoch: optimizer steps.
+
+    Raises:
+        UsageError: the model cannot take the smaller images of progressive resizing, or cannot be
+            taken apart.
     """
     with torch.device("meta"):
-        model, _ = _architecture(cell, num_classes)
-    groups = trainable_groups(model)
+        model, _ = _architecture(cell.model, num_classes, cell.image_size, cell.small_stem)
+    groups = _groups(cell, model)
     whole = measure_complexity(model, cell.image_size)
     images_per_epoch = steps_per_epoch * cell.recipe.batch_size
     stages = Counter(
@@ -84,7 +104,7 @@ def count_compute(cell: CellSpec, num_classes: int, num_fit: int, steps_per_epoc
     total = 0
     for (image_size, num_trained), num_epochs in stages.items():
         train_top(groups, num_trained)
-        flops = measure_complexity(model, image_size).train_flops_per_image
+        flops = _train_flops(cell, model, image_size)
         if cell.recipe.tuning == "head":
             total += num_fit * whole.forward_flops_per_image
             flops = 2 * (flops - whole.forward_flops_per_image)  # as much forward as for the gradient
@@ -95,3 +115,31 @@ def count_compute(cell: CellSpec, num_classes: int, num_fit: int, steps_per_epoc
         train_flops_per_image=whole.train_flops_per_image,
         total_train_flops=total,
     )
+
+
+def _groups(cell: CellSpec, model: nn.Module) -> list[list[nn.Parameter]]:
+    """The groups of layers that are not always trained together, from the input to the head."""
+    if cell.recipe.tuning == "all":
+        return []
+    try:
+        if cell.recipe.tuning == "gradual":
+            return trainable_groups(model)
+        backbone, head = split_head(model)
+        backbone(torch.empty(2, 3, cell.image_size, cell.image_size, device="meta"))
+    except ModelError as error:
+        raise UsageError(str(error)) from None
+    top = list(head.parameters())
+    is_top = {id(parameter) for parameter in top}
+    return [[parameter for parameter in model.parameters() if id(parameter) not in is_top], top]
+
+
+def _train_flops(cell: CellSpec, model: nn.Module, image_size: int) -> int:
+    try:
+        return measure_complexity(model, image_size).train_flops_per_image
+    except (AssertionError, RuntimeError):
+        if image_size == cell.image_size:
+            raise
+        raise UsageError(
+            f"model '{cell.model}' is built for images of {cell.image_size} pixels and cannot take "
+            f"{image_size}: leave out start_scale"
+        ) from None

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from models.pretrained import split_head
 from torch import Tensor, nn
 
 from harness.augment.pipeline import Augmentation
@@ -24,7 +23,7 @@ from harness.errors import DivergedError, UsageError, VerdictError
 from harness.evaluate import predict
 from harness.features import cache_features
 from harness.memory import read_peak, reset_peak
-from harness.model import BuiltModel, count_compute, make_model
+from harness.model import BuiltModel, check_model, count_compute, make_model
 from harness.precision import make_autocast
 from harness.process import Process, check_process
 from harness.progress import CellProgress, Reporter
@@ -32,6 +31,7 @@ from harness.record import Environment, Measurements, Record, write_record
 from harness.run_dir import now, open_run_dir, record_failure, write_results
 from harness.seeding import seed_everything
 from harness.train import CURE, Training, train
+from models.pretrained import split_head
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -78,15 +78,19 @@ def check_cell(cell: CellSpec, dataset: Dataset, process: Process) -> None:
 
     Raises:
         HardwareError: the processes or the precision that it asks for are not there.
-        UsageError: its batch is larger than its training set, or there are more processes than images.
+        UsageError: its batch is larger than its training set, there are more processes than images, or
+            its model cannot be made.
     """
     check_process(cell, process)
     make_autocast(cell.precision, process.device)
     fit_indices, val_indices = stratified_split(dataset.train.labels, cell.val_fraction)
-    _steps_per_epoch(cell, len(fit_indices))
+    steps_per_epoch = _steps_per_epoch(cell, len(fit_indices))
     fewest = min(len(dataset.test.labels), len(val_indices) or cell.num_processes)
     if fewest < cell.num_processes:
         raise UsageError(f"{fewest} image(s) cannot be scored by {cell.num_processes} processes: use fewer")
+    num_classes = len(dataset.class_names)
+    check_model(cell.model, num_classes, cell.image_size, cell.small_stem, cell.pretrained)
+    count_compute(cell, num_classes, len(fit_indices), steps_per_epoch)
 
 
 def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Record:

@@ -91,7 +91,7 @@ def train(
     """
     recipe = cell.recipe
     optimizer = make_optimizer(model, recipe, process.device)  # while every layer is trainable
-    groups = trainable_groups(model)
+    groups = trainable_groups(model) if recipe.tuning == "gradual" else []
     num_trained = num_trained_groups(recipe, 0, len(groups))
     train_top(groups, num_trained)
     wrapped = wrap_model(model, cell, process)  # from here on the weights are the same on all processes

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from models.pretrained import layer_groups
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.recipe import Recipe
+from models.pretrained import layer_groups
 
 
 def num_trained_groups(recipe: Recipe, epoch: int, num_groups: int) -> int:

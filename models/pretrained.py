@@ -10,7 +10,6 @@ A head for another number of classes is left out; anything else that does not fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -129,14 +128,14 @@ def layer_groups(model: nn.Module) -> list[list[nn.Parameter]]:
     return [stem, *groups, head]
 
 
-def _parts_by_depth(model: nn.Module, head: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
+def _parts_by_depth(model: nn.Module, head: list[nn.Parameter]) -> list[list[nn.Parameter]]:
     """Parameters without those of the head, by part of the model, in the order of its definition.
 
     What a module that was taken apart holds itself, such as position embeddings, counts to the stem.
     """
     modules, loose = [model], list[nn.Parameter]()
     while True:
-        parts = _parameters_of(modules, [*head, *loose])
+        parts = _parameters_of(modules, head)
         openable = [module for module in modules if any(_num_params(child) for child in module.children())]
         if not openable or len(parts) >= MIN_PARTS:
             break

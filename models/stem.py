@@ -96,7 +96,7 @@ def _first_conv(model: nn.Module) -> tuple[str, nn.Conv2d]:
 
 
 def _stem_pool(model: nn.Module) -> str | None:
-    """The max-pooling after the first few convolutions, with the blurring or padding that belongs to it."""
+    """The max-pooling after the first few convolutions, with the blurring that belongs to it."""
     num_convs = 0
     for name, module in model.named_modules():
         num_convs += isinstance(module, nn.Conv2d)

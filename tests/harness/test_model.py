@@ -8,7 +8,7 @@ import torch
 
 from harness.cell import CellSpec, make_cell
 from harness.errors import UsageError
-from harness.model import count_compute, make_model
+from harness.model import check_model, count_compute, make_model
 from harness.recipes import recipe_for
 from models.complexity import measure_complexity
 from models.registry import build_model
@@ -64,9 +64,20 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others() -> None:
     ],
 )
 def test_a_model_that_cannot_be_made_is_one_clear_line(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message) as raised:
-        make_model(cell(**values), 10, CPU)
-    assert "\n" not in str(raised.value)
+    bad = cell(**values)
+    for make in (
+        lambda: make_model(bad, 10, CPU),
+        lambda: check_model(bad.model, 10, bad.image_size, bad.small_stem, bad.pretrained),
+    ):
+        with pytest.raises(UsageError, match=message) as raised:
+            make()
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["mlp", "simple_cnn", "vit_tiny", "mlp_mixer"])
+def test_progressive_resizing_of_a_model_for_one_size_is_one_clear_line(name: str) -> None:
+    with pytest.raises(UsageError, match=f"model '{name}' is built for images of 32 pixels .*start_scale"):
+        count_compute(cell(name, fields={"start_scale": 0.75}), 10, num_fit=300, steps_per_epoch=2)
 
 
 def test_a_small_stem_is_told_in_the_notes() -> None:
@@ -91,6 +102,12 @@ def test_smaller_images_of_progressive_resizing_count_for_less() -> None:
         model = build_model("resnet20", 10, 32)
     expected = sum(measure_complexity(model, size).train_flops_per_image for size in (16, 24))
     assert facts.total_train_flops == 128 * expected
+
+
+def test_a_model_without_a_single_head_at_its_end_cannot_be_probed(weights: Path) -> None:
+    probe = cell("fast_cnn", "probe", pretrained=f"file:{weights}")
+    with pytest.raises(UsageError, match="FastCNN does more after its head: it cannot be split"):
+        count_compute(probe, 10, num_fit=600, steps_per_epoch=1)
 
 
 def test_frozen_layers_cost_no_gradients_and_features_are_computed_once(weights: Path) -> None:

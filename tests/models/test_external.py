@@ -89,7 +89,7 @@ def test_a_model_gives_one_logit_a_class_in_training_and_in_evaluation(name: str
 
 @pytest.mark.parametrize(
     ("name", "image_size"),
-    [("torchvision:vit_b_16", 48), ("timm:test_vit", 48)],
+    [("torchvision:vit_b_16", 48), ("timm:vit_tiny_patch16_224", 48)],
 )
 def test_a_model_made_for_one_image_size_is_built_for_ours(name: str, image_size: int) -> None:
     with torch.device("meta"):
@@ -143,8 +143,18 @@ def test_an_image_that_patches_do_not_cover_is_refused_with_a_size_that_they_do(
         build_external("torchvision:vit_b_16", 10, image_size=40, small_stem=False)
 
 
-def test_a_model_that_gives_features_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timm.models.resnet.ResNet, "forward_head", lambda self, features: features)
+@pytest.mark.parametrize("training", [False, True])
+def test_a_model_that_gives_no_logits_in_one_of_its_modes_is_refused(
+    monkeypatch: pytest.MonkeyPatch, training: bool
+) -> None:
+    forward = timm.models.resnet.ResNet.forward
+    monkeypatch.setattr(
+        timm.models.resnet.ResNet,
+        "forward",
+        lambda self, images: (
+            (forward(self, images), 0) if self.training == training else forward(self, images)
+        ),
+    )
     with pytest.raises(ModelError, match=f"{CNN} does not give 10 logits for each image"):
         build_external(CNN, 10, 32, small_stem=False)
 
