@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 import torch
 
 from harness.cell import CellSpec
-from harness.datasets.base import ImageSet
+from harness.datasets.base import Dataset, ImageSet
 from harness.process import Process
 from harness.recipe import Recipe
+from tests.harness.run_helpers import RunFunction, make_striped_images, run_one
 
 
 @pytest.fixture
@@ -51,6 +53,18 @@ def random_images() -> Callable[[int, int], ImageSet]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def striped_images() -> Dataset:
+    """Three easy classes: noise that is brighter in one of the channels."""
+    return make_striped_images()
+
+
+@pytest.fixture
+def run(striped_images: Dataset, tmp_path: Path) -> RunFunction:
+    """Runs one small cell and returns its record, predictions and steps."""
+    return partial(run_one, striped_images, tmp_path)
 
 
 @pytest.fixture(scope="session")

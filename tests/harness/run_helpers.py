@@ -1,0 +1,64 @@
+"""A small cell on easy images, and what it left: shared by the tests of whole runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from harness.cell import CellSpec, make_cell
+from harness.datasets.base import Dataset, ImageSet, make_dataset
+from harness.environment import describe_environment
+from harness.process import Process
+from harness.progress import Reporter
+from harness.recipe import make_recipe
+from harness.record import Record, read_record
+from harness.run_cell import Run, run_cell
+
+ONE_PROCESS = Process(0, 0, 1, torch.device("cpu"), "NO", None)
+
+RunFunction = Callable[..., tuple[Record, dict[str, Any], dict[str, Any]]]
+
+
+def make_striped_images() -> Dataset:
+    """Three easy classes: noise that is brighter in one of the channels."""
+    generator = np.random.default_rng(0)
+
+    def images(num: int) -> ImageSet:
+        labels = np.arange(num, dtype=np.int64) % 3
+        pixels = generator.integers(0, 200, (num, 3, 32, 32))
+        pixels[np.arange(num), labels] += 50
+        return ImageSet(pixels.astype(np.uint8), labels)
+
+    return make_dataset("digits", "a test", images(200), images(61), ("r", "g", "b"), official=False)
+
+
+def run_one(
+    data: Dataset, parent: Path, folder: str = "run", **changes: Any
+) -> tuple[Record, dict[str, Any], dict[str, Any]]:
+    """Run one cell and return its record, predictions and steps."""
+    cell = small_cell(**changes)
+    run_dir = parent / folder
+    reporter = Reporter(Console(file=StringIO()))
+    run_cell(Run(cell, data, ONE_PROCESS, describe_environment(ONE_PROCESS), run_dir, "x"), reporter, "cell")
+    record = read_record(run_dir)
+    assert record is not None
+    return record, dict(np.load(run_dir / "predictions.npz")), dict(np.load(run_dir / "steps.npz"))
+
+
+def small_cell(**changes: Any) -> CellSpec:
+    recipe = {"epochs": 2, "batch_size": 20, "optimizer": "sgd", "lr": 0.05, "weight_decay": 1e-4}
+    recipe |= {"schedule": "cosine"} | changes.pop("recipe", {})
+    values: dict[str, Any] = {
+        "dataset": "digits",
+        "model": "simple_cnn",
+        "augmentation": "flip_crop",
+        "precision": "fp32",
+        "recipe": make_recipe(recipe),
+    }
+    return make_cell(**(values | changes))
