@@ -60,6 +60,8 @@ def check_model(
     model: str, num_classes: int, image_size: int, small_stem: bool, pretrained: str | None
 ) -> None:
     """Refuse a model that cannot be built, or weights that do not fit it; see `make_model`."""
+    if model in MODELS and pretrained is None:
+        return
     try:
         built, _ = _architecture(model, num_classes, image_size, small_stem)
         if pretrained is not None:

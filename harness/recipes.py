@@ -127,7 +127,9 @@ RECIPES: dict[str, NamedRecipe] = {
         },
     ),
     "finetune": NamedRecipe(
-        "4 epochs over all weights of a pre-trained model, lower layers slower", "flip_crop", {"any": _TUNE}
+        "4 epochs over all weights of a pre-trained model, lower layers slower",
+        "flip_crop",
+        {"any": _longer(_TUNE, 4, layer_lr_decay=0.8)},
     ),
     "gradual": NamedRecipe(
         "4 epochs over a pre-trained model, from the head down to all layers",

@@ -90,7 +90,8 @@ def check_cell(cell: CellSpec, dataset: Dataset, process: Process) -> None:
         raise UsageError(f"{fewest} image(s) cannot be scored by {cell.num_processes} processes: use fewer")
     num_classes = len(dataset.class_names)
     check_model(cell.model, num_classes, cell.image_size, cell.small_stem, cell.pretrained)
-    count_compute(cell, num_classes, len(fit_indices), steps_per_epoch)
+    if cell.recipe.start_scale < 1 or cell.recipe.tuning != "all":  # which not every model can do
+        count_compute(cell, num_classes, len(fit_indices), steps_per_epoch)
 
 
 def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Record:

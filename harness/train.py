@@ -6,6 +6,7 @@ device, forward and backward in the cell's precision over its micro-batches, one
 
 from __future__ import annotations
 
+import gc
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -90,14 +91,9 @@ def train(
         DivergedError: the loss of a step is not a finite number.
     """
     recipe = cell.recipe
-    optimizer = make_optimizer(model, recipe, process.device)  # while every layer is trainable
     groups = trainable_groups(model) if recipe.tuning == "gradual" else []
-    num_trained = num_trained_groups(recipe, 0, len(groups))
-    train_top(groups, num_trained)
-    wrapped = wrap_model(model, cell, process)  # from here on the weights are the same on all processes
-    average = None if recipe.ema_decay is None else WeightAverage(model, recipe.ema_decay)
-    timer = StepTimer(process.device)
-    loop = _Loop(cell, wrapped, inputs, optimizer, average, autocast, process, timer, progress)
+    loop = _start(cell, model, groups, inputs, autocast, process, progress)
+    average = loop.average
     if cell.compile != "none":
         with clock.span("compile"):
             _compile(loop)
@@ -107,10 +103,7 @@ def train(
 
     for epoch in range(recipe.epochs):
         before_s = clock.spans_s["train"]
-        if num_trained_groups(recipe, epoch, len(groups)) != num_trained:
-            num_trained = num_trained_groups(recipe, epoch, len(groups))
-            train_top(groups, num_trained)
-            loop = replace(loop, model=wrap_model(model, cell, process))
+        loop = _thaw(loop, model, groups, epoch)
         with clock.span("train"):
             losses = _train_epoch(loop, epoch)
         training.step_times_s += loop.timer.read()
@@ -145,6 +138,36 @@ def train(
 
     model.load_state_dict(best_state)
     return training
+
+
+def _start(
+    cell: CellSpec,
+    model: nn.Module,
+    groups: list[list[nn.Parameter]],
+    inputs: Inputs,
+    autocast: Autocast,
+    process: Process,
+    progress: CellProgress,
+) -> _Loop:
+    recipe = cell.recipe
+    optimizer = make_optimizer(model, recipe, process.device)  # while every layer is trainable
+    train_top(groups, num_trained_groups(recipe, 0, len(groups)))
+    wrapped = wrap_model(model, cell, process)  # from here on the weights are the same on all processes
+    average = None if recipe.ema_decay is None else WeightAverage(model, recipe.ema_decay)
+    timer = StepTimer(process.device)
+    return _Loop(cell, wrapped, inputs, optimizer, average, autocast, process, timer, progress)
+
+
+def _thaw(loop: _Loop, model: nn.Module, groups: list[list[nn.Parameter]], epoch: int) -> _Loop:
+    """Let the groups of layers get gradients whose time comes with this epoch."""
+    recipe = loop.cell.recipe
+    num_trained = num_trained_groups(recipe, epoch, len(groups))
+    if epoch == 0 or num_trained == num_trained_groups(recipe, epoch - 1, len(groups)):
+        return loop
+    train_top(groups, num_trained)
+    loop = replace(loop, model=model)
+    gc.collect()  # or DDP's wrapper of before could answer to the gradients too
+    return replace(loop, model=wrap_model(model, loop.cell, loop.process))
 
 
 def _train_epoch(loop: _Loop, epoch: int) -> Tensor:

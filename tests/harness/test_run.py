@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from harness.record import Record, read_record
+from models.registry import MODELS, build_model
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = str(ROOT / "harness" / "run.py")
@@ -178,6 +180,50 @@ def test_two_processes_agree_with_one_and_score_every_image_once(tmp_path: Path)
     assert logits[0].shape == logits[1].shape == (359, 10)  # odd: one process has an image more
     np.testing.assert_allclose(logits[1], logits[0], atol=1e-2)
     assert one.history[-1].val_accuracy == pytest.approx(two_record.history[-1].val_accuracy, abs=0.01)
+
+
+def test_layers_that_thaw_on_two_processes_train_as_on_one(tmp_path: Path) -> None:
+    """DDP is set up anew whenever more layers get gradients."""
+    weights = tmp_path / "weights.pt"
+    torch.manual_seed(1)
+    torch.save(build_model("simple_cnn", num_classes=10, image_size=32).state_dict(), weights)
+    model = [
+        "--model",
+        "simple_cnn",
+        "--pretrained",
+        f"file:{weights}",
+        "--recipe",
+        "gradual",
+        "--epochs",
+        "4",
+    ]
+    options = [*model, "--precision", "fp32", "--set", "optimizer=sgd", "--set", "lr=0.02"]
+    single = start([*PYTHON, *options, "--out", "one", "--cpu"], tmp_path)
+    assert single.returncode == 0, single.stderr
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    pair = start([*two, SCRIPT, *options, "--out", "two"], tmp_path, ACCELERATE_USE_CPU="true")
+    assert pair.returncode == 0, pair.stderr
+    one, both = (np.load(next((tmp_path / name).glob("*/steps.npz")))["loss"] for name in ("one", "two"))
+    np.testing.assert_allclose(both, one, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_every_model_trains_an_epoch_on_two_processes(tmp_path: Path) -> None:
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    options = ["--model", ",".join(MODELS), "--recipe", "demo", "--epochs", "1", "--precision", "bf16"]
+    done = subprocess.run(
+        [*two, SCRIPT, *options],
+        cwd=tmp_path,
+        env=os.environ | {"ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=3500,
+    )
+    assert done.returncode == 0, done.stderr
+    finished = records(tmp_path / "runs").values()
+    assert {record.cell.model for record in finished} == set(MODELS)
+    assert {(record.status, record.environment.num_processes) for record in finished} == {("finished", 2)}
 
 
 def start_and_kill(command: list[str], folder: Path, when: Callable[[], bool]) -> None:
