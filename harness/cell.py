@@ -144,7 +144,9 @@ class CellSpec(BaseModel):
         """
         recipe = self.recipe
         growing = recipe.full_scale_at * recipe.epochs
-        scale = recipe.start_scale + (1 - recipe.start_scale) * min(1, epoch / growing)
+        if recipe.start_scale == 1 or epoch >= growing:
+            return self.image_size
+        scale = recipe.start_scale + (1 - recipe.start_scale) * epoch / growing
         step = max(1, self.image_size // 8)
         return min(self.image_size, step * round(scale * self.image_size / step))
 

@@ -5,7 +5,8 @@
     stem, *body, head = layer_groups(model)
     backbone, head = split_head(model)   # for a linear probe
 
-A head for another number of classes is left out; anything else that does not fit is an error.
+A head for another number of classes is left out, and the model's own starts at zero (Kolesnikov et al.
+2020, arXiv 1912.11370, section 3.3); anything else that does not fit is an error.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from models.errors import ModelError
@@ -66,8 +68,8 @@ def _adapt(state: State, own: State, head: str, stem: str) -> tuple[State, list[
     if weight in state and weight in own:
         theirs, ours = state[weight].shape, own[weight].shape
         if theirs[0] != ours[0] and theirs[1:] == ours[1:]:
-            fitted |= {key: own[key] for key in (weight, f"{head}.bias") if key in own}
-            notes.append(f"{head} for {theirs[0]} classes left out, the one for {ours[0]} starts fresh")
+            fitted |= {key: torch.zeros_like(own[key]) for key in (weight, f"{head}.bias") if key in own}
+            notes.append(f"{head} for {theirs[0]} classes left out, the one for {ours[0]} starts at zero")
     if stem in state and stem in own:
         theirs, ours = state[stem].shape, own[stem].shape
         if len(theirs) == 4 and theirs[:2] == ours[:2] and min(theirs[2:]) > max(ours[2:]):
