@@ -3,16 +3,17 @@
     python -m benchmarks.augmentation --rounds 5
     python -m benchmarks.augmentation trivialaugment augmix --batch-size 1024
 
-Ours is what a training step runs: draw for the batch, apply to it. torchvision's is its `v2` transform
-of each image, a uint8 tensor, in a DataLoader with two workers that live on. They take turns. The last
-column is what ours takes of a training step of resnet18 that runs at the speed given by `--step-speed`.
+Each name is a whole augmentation, as a cell names it: flip and crop belong to most. Ours is what a
+training step runs: draw for the batch, apply to it. torchvision's are its `v2` transforms of each image,
+a uint8 tensor, in a DataLoader with two workers that live on. They take turns. The last column is what
+ours takes of a training step of resnet18 that runs at the speed given by `--step-speed`.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from statistics import median
 
@@ -22,17 +23,19 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from benchmarks.side_by_side import in_turns, speedup
+from harness.augment.names import AUGMENTATIONS, operations_of
 from harness.augment.pipeline import Augmentation
 from harness.cell import make_cell
 from harness.recipes import recipe_for
 
 IMAGE_SIZE = 32
 NUM_WORKERS = 2
-OUR_BATCHES = 20  # of each round
+OUR_BATCHES, THEIR_BATCHES = 20, 4  # of a round
 
 THEIRS: dict[str, Callable[[], v2.Transform]] = {
     "flip": v2.RandomHorizontalFlip,
     "crop": lambda: v2.RandomCrop(IMAGE_SIZE, padding=4, padding_mode="reflect"),
+    "cutout": lambda: v2.RandomErasing(p=1, scale=(0.25, 0.25), ratio=(1, 1)),
     "erasing": v2.RandomErasing,
     "color_jitter": lambda: v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
     "grayscale": lambda: v2.RandomGrayscale(p=0.2),
@@ -41,27 +44,33 @@ THEIRS: dict[str, Callable[[], v2.Transform]] = {
     "autoaugment": lambda: v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10),
     "augmix": v2.AugMix,
 }
+NAMES = [name for name, operations in AUGMENTATIONS.items() if operations and set(operations) <= set(THEIRS)]
 
 
 def main() -> None:
     """Time each augmentation and its counterpart in turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(THEIRS)} (all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)} (all)")
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
         "--step-speed", type=float, default=50, help="images/s of the step compared with (50)"
     )
     args = parser.parse_args()
-    unknown = set(args.names) - set(THEIRS)
+    unknown = set(args.names) - set(NAMES)
     if unknown:
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; valid: {', '.join(THEIRS)}")
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; valid: {', '.join(NAMES)}")
 
     print(f"{'':15} {'ours':>10} {'torchvision':>12}   times as fast         of a step")
-    for name in args.names or THEIRS:
-        batches = iter(_batches(name, args.batch_size))
+    for name in args.names or NAMES:
+        loader = DataLoader(
+            _Images(_images(THEIR_BATCHES * args.batch_size), name),
+            args.batch_size,
+            num_workers=NUM_WORKERS,
+            persistent_workers=True,
+        )
         seconds = in_turns(
-            {"ours": partial(_ours, name, args.batch_size), "theirs": partial(_theirs, batches)}, args.rounds
+            {"ours": partial(_ours, name, args.batch_size), "theirs": partial(_theirs, loader)}, args.rounds
         )
         ours, theirs = (args.batch_size / median(seconds[key]) for key in ("ours", "theirs"))
         faster = speedup(seconds["theirs"], seconds["ours"])
@@ -77,36 +86,28 @@ def _ours(name: str, batch_size: int) -> float:
     rows = torch.arange(batch_size)
     start = time.perf_counter()
     for step in range(OUR_BATCHES):
-        augmentation.apply(images, augmentation.draw(0, step, rows), rows)
+        augmentation.apply(images, augmentation.draw(0, step, rows))
     return (time.perf_counter() - start) / OUR_BATCHES
 
 
-def _theirs(batches: Iterator[Tensor]) -> float:
-    """Seconds until the next two batches, one of each worker, are there, over two."""
+def _theirs(loader: DataLoader[Tensor]) -> float:
+    """Seconds a batch, over all batches of an epoch; the workers have nothing to do afterwards."""
     start = time.perf_counter()
-    for _ in range(NUM_WORKERS):
-        next(batches)
-    return (time.perf_counter() - start) / NUM_WORKERS
-
-
-def _batches(name: str, batch_size: int) -> Iterator[Tensor]:
-    """Batches without end; the workers prepare one each ahead of time, which a warm-up uses up."""
-    images = _Images(_images(batch_size), THEIRS[name]())
-    while True:
-        yield from DataLoader(
-            images, batch_size, num_workers=NUM_WORKERS, prefetch_factor=1, persistent_workers=True
-        )
+    for _ in loader:
+        pass
+    return (time.perf_counter() - start) / THEIR_BATCHES
 
 
 class _Images(Dataset[Tensor]):
-    def __init__(self, images: Tensor, transform: v2.Transform) -> None:
-        self._images, self._transform = images, transform
+    def __init__(self, images: Tensor, name: str) -> None:
+        self._images = images
+        self._transform = v2.Compose([THEIRS[operation]() for operation in operations_of(name)])
 
     def __len__(self) -> int:
-        return 10**9
+        return len(self._images)
 
     def __getitem__(self, index: int) -> Tensor:
-        image: Tensor = self._transform(self._images[index % len(self._images)])
+        image: Tensor = self._transform(self._images[index])
         return image
 
 

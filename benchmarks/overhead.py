@@ -96,7 +96,6 @@ def _bare_loop(cell: CellSpec, dataset: Dataset, process: Process) -> float:
     model = build_model(cell.model, 10, cell.image_size).to(device).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, recipe, device)
     autocast = make_autocast(cell.precision, device)
-    rows = torch.arange(recipe.batch_size, device=device)
     steps = len(images) // recipe.batch_size
     model.train()
     process.synchronize()
@@ -107,7 +106,7 @@ def _bare_loop(cell: CellSpec, dataset: Dataset, process: Process) -> float:
             batch = order[step * recipe.batch_size :][: recipe.batch_size]
             drawn = augmentation.draw(epoch, step, batch)
             set_lr(optimizer, lr_at(recipe, epoch * steps + step, recipe.epochs * steps))
-            inputs = normalize(augmentation.apply(images.gather(batch), drawn, rows))
+            inputs = normalize(augmentation.apply(images.gather(batch), drawn))
             with autocast.context(), fast_gradients(cell, device):
                 logits = model(inputs)
             F.cross_entropy(logits.float(), images.labels_of(batch)).backward()  # type: ignore[no-untyped-call]  # torch's

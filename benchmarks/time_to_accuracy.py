@@ -15,9 +15,11 @@ import argparse
 from pathlib import Path
 from statistics import mean, stdev
 
+from harness.cell import CellSpec
+from harness.errors import VerdictError
 from harness.run import run_cells
 from launch.matrix import expand, make_matrix
-from results.store import Run, load_runs
+from results.store import load_runs
 
 
 def main() -> None:
@@ -45,10 +47,16 @@ def main() -> None:
         "mirror_tta": True,
     }
     cells = expand(make_matrix(axes), num_processes=1)
-    run_cells(cells, args.data_dir, args.allow_unofficial_data, args.out, cpu=False, threads=None)
+    try:
+        run_cells(cells, args.data_dir, args.allow_unofficial_data, args.out, cpu=False, threads=None)
+    except VerdictError as error:
+        parser.error(str(error))
 
-    names = {(cell.model, cell.recipe, cell.augmentation, cell.seed) for cell in cells}
-    runs = [run for run in load_runs(args.out).runs if _name(run) in names and run.scores is not None]
+    names = {_name(cell) for cell in cells}
+    stored = load_runs(args.out).runs
+    runs = [run for run in stored if _name(run.record.cell) in names and run.scores is not None]
+    if len(runs) != len(cells):
+        parser.error(f"{len(runs)} finished runs for {len(cells)} seeds: one --out for each data set, please")
     accuracies: list[float] = []
     times_s: list[float] = []
     for run in runs:
@@ -66,8 +74,7 @@ def main() -> None:
     )
 
 
-def _name(run: Run) -> tuple[object, ...]:
-    cell = run.record.cell
+def _name(cell: CellSpec) -> tuple[object, ...]:
     return cell.model, cell.recipe, cell.augmentation, cell.seed
 
 

@@ -75,13 +75,18 @@ def training_batch(
     """
     mixing = inputs.augmentation.mixing
     first = rows.start if mixing is None else rows.start - 1  # a neighbour is the row before
-    wanted = torch.arange(first, rows.stop, device=batch.device) % len(batch)
-    indices = batch[wanted]
-    images = inputs.augmentation.apply(inputs.fit.gather(indices), drawn, wanted)
+    indices = _rows(batch, first, rows.stop)
+    drawn_here = [_rows(parameters, first, rows.stop) for parameters in drawn]
+    images = inputs.augmentation.apply(inputs.fit.gather(indices), drawn_here)
     labels = inputs.fit.labels_of(indices)
     images = inputs.normalize(images, image_size)
     if mixing is None:
         return images, labels
-    images, share = mixing.apply(images[1:], images[:-1], drawn[-1][rows.start : rows.stop])
+    images, share = mixing.apply(images[1:], images[:-1], drawn_here[-1][1:])
     one_hot = F.one_hot(labels, inputs.num_classes).float()
     return images, torch.lerp(one_hot[:-1], one_hot[1:], share[:, None])
+
+
+def _rows(values: Tensor, first: int, stop: int) -> Tensor:
+    """Rows `first` to `stop` - 1, where row -1 is the last one; no copy from the host to a GPU."""
+    return values[first:stop] if first >= 0 else torch.cat((values[first:], values[:stop]))

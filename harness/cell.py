@@ -120,14 +120,26 @@ class CellSpec(BaseModel):
 
     def _check_model(self) -> None:
         is_external, tuning = self.model not in MODELS, self.recipe.tuning
-        for size in () if is_external else sorted({self.image_size_at(e) for e in range(self.recipe.epochs)}):
-            _check_image_size(self.model, size)
+        if not is_external:
+            _check_image_size(self.model, self.image_size, "--image-size")
+            for size in sorted({self.image_size_at(epoch) for epoch in range(self.recipe.epochs)}):
+                _check_image_size(self.model, size, "a larger start_scale, such that images have")
         if self.small_stem and not is_external:
             raise UsageError(f"model '{self.model}' is made for small images already: leave out --small-stem")
         if self.pretrained in ("hub", "package") and not is_external:
             raise UsageError(f"there are no published weights for '{self.model}': try --pretrained file:PATH")
         if self.pretrained is None and tuning != "all":
-            raise UsageError(f"recipe: tuning '{tuning}' needs weights to start with: try --pretrained hub")
+            source = "hub" if is_external else "file:PATH"
+            raise UsageError(f"recipe: tuning '{tuning}' needs first weights: try --pretrained {source}")
+        if self.compile != "none" and (tuning != "all" or self.recipe.start_scale < 1):
+            raise UsageError(
+                "a compiled model is trained as a whole and at one image size: leave out --compile, or "
+                "start_scale and tuning"
+            )
+        if self.compile == "reduce-overhead" and self.accumulation_steps > 1:
+            raise UsageError("--compile reduce-overhead cannot accumulate gradients: try --compile default")
+        if tuning == "head" and self.recipe.layer_lr_decay < 1:
+            raise UsageError("recipe: tuning 'head' trains one layer: leave out layer_lr_decay")
         plain = self.augmentation == "none" and not self.mirror_tta and self.recipe.start_scale == 1
         if tuning == "head" and not plain:
             raise UsageError(
@@ -179,22 +191,24 @@ class CellSpec(BaseModel):
 
     def label(self) -> str:
         """A short name for people: `fast_cnn flip_crop bf16 seed 0`."""
+        start = f" {self.recipe.tuning}" if self.recipe.tuning != "all" else ""
+        start = f" pre-trained{start}" if self.pretrained else start
         processes = f" x{self.num_processes}" if self.num_processes > 1 else ""
-        return f"{self.model} {self.augmentation} {self.precision}{processes} seed {self.seed}"
+        return f"{self.model}{start} {self.augmentation} {self.precision}{processes} seed {self.seed}"
 
 
-def _check_image_size(model: str, size: int) -> None:
+def _check_image_size(model: str, size: int, cure: str) -> None:
     entry = MODELS[model]
     if size < entry.min_image_size:
         raise UsageError(
             f"model '{model}' needs images of {entry.min_image_size} pixels or more, not {size}: "
-            f"try --image-size {entry.min_image_size}"
+            f"try {cure} {entry.min_image_size}"
         )
     if size % entry.image_size_multiple:
         near = -(-size // entry.image_size_multiple) * entry.image_size_multiple
         raise UsageError(
             f"model '{model}' cuts images into patches of {entry.image_size_multiple} pixels, which do not "
-            f"fit into {size}: try --image-size {near}"
+            f"fit into {size}: try {cure} {near}"
         )
 
 

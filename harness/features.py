@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from harness.batches import Inputs, Samples
+from harness.clock import Clock
 from harness.evaluate import predict
 from harness.precision import Autocast
 from harness.process import Process
@@ -33,7 +34,7 @@ class CachedFeatures:
 
 
 @dataclass(frozen=True)
-class AsTheyAre:
+class Identity:
     """The preprocessing of features: none."""
 
     image_size: int = 1
@@ -44,18 +45,21 @@ class AsTheyAre:
         return images_BCHW
 
 
-def cache_features(backbone: nn.Module, inputs: Inputs, autocast: Autocast, process: Process) -> Inputs:
-    """Inputs whose images are replaced by what `backbone` makes of them, float32 [B, D]."""
+def cache_features(
+    backbone: nn.Module, inputs: Inputs, autocast: Autocast, process: Process, clock: Clock
+) -> Inputs:
+    """Inputs whose images are replaced by what `backbone` makes of them, float32 [B, D].
+
+    The time counts as training for the training images and as evaluation for the others.
+    """
 
     def features_of(samples: Samples) -> CachedFeatures:
         features = predict(backbone, samples, inputs.normalize, autocast, process)
         return CachedFeatures(features.clone(), samples.labels)  # a clone may be trained on
 
-    return Inputs(
-        fit=features_of(inputs.fit),
-        val=None if inputs.val is None else features_of(inputs.val),
-        test=features_of(inputs.test),
-        augmentation=inputs.augmentation,
-        normalize=AsTheyAre(),
-        num_classes=inputs.num_classes,
-    )
+    with clock.span("train"):
+        fit = features_of(inputs.fit)
+    with clock.span("evaluate"):
+        val = None if inputs.val is None else features_of(inputs.val)
+        test = features_of(inputs.test)
+    return replace(inputs, fit=fit, val=val, test=test, normalize=Identity())

@@ -16,7 +16,7 @@ from harness.seeding import seed_everything
 from harness.tuning import num_trained_groups, train_top, trainable_groups
 from models.complexity import measure_complexity
 from models.errors import ModelError
-from models.external import build_external
+from models.external import MISFITS, build_external
 from models.pretrained import load_weights, split_head
 from models.registry import MODELS, build_model
 
@@ -33,6 +33,7 @@ class BuiltModel:
     """Of each channel, for pixels scaled to 0..1, as the weights want it; None: the training images' own."""
 
     std: tuple[float, ...] | None = None
+    weights_sha256: str | None = None
 
 
 def make_model(cell: CellSpec, num_classes: int, device: torch.device) -> BuiltModel:
@@ -48,7 +49,7 @@ def make_model(cell: CellSpec, num_classes: int, device: torch.device) -> BuiltM
         built = BuiltModel(model, notes)
         if cell.pretrained is not None:
             weights = load_weights(model, cell.model, cell.pretrained, cell.image_size)
-            built = BuiltModel(model, (*notes, weights.note), weights.mean, weights.std)
+            built = BuiltModel(model, (*notes, weights.note), weights.mean, weights.std, weights.sha256)
     except ModelError as error:
         raise UsageError(str(error)) from None
     model.to(device).to(memory_format=torch.channels_last)
@@ -121,10 +122,10 @@ def count_compute(cell: CellSpec, num_classes: int, num_fit: int, steps_per_epoc
 
 def _groups(cell: CellSpec, model: nn.Module) -> list[list[nn.Parameter]]:
     """The groups of layers that are not always trained together, from the input to the head."""
-    if cell.recipe.tuning == "all":
+    if cell.recipe.tuning == "all" and cell.recipe.layer_lr_decay == 1:
         return []
     try:
-        if cell.recipe.tuning == "gradual":
+        if cell.recipe.tuning != "head":
             return trainable_groups(model)
         backbone, head = split_head(model)
         backbone(torch.empty(2, 3, cell.image_size, cell.image_size, device="meta"))
@@ -138,7 +139,7 @@ def _groups(cell: CellSpec, model: nn.Module) -> list[list[nn.Parameter]]:
 def _train_flops(cell: CellSpec, model: nn.Module, image_size: int) -> int:
     try:
         return measure_complexity(model, image_size).train_flops_per_image
-    except (AssertionError, RuntimeError):
+    except MISFITS:
         if image_size == cell.image_size:
             raise
         raise UsageError(

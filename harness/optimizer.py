@@ -44,7 +44,13 @@ def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> Op
 
 def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Trainable parameters by what the optimizer does with them."""
-    decayed = {id(weight) for module in model.modules() if (weight := _matrix(module)) is not None}
+    decayed = {
+        id(parameter)
+        for module in model.modules()
+        if not isinstance(module, nn.Embedding)
+        for name, parameter in module.named_parameters(recurse=False)
+        if name.endswith("weight") and parameter.ndim >= 2
+    }
     norm_biases = {
         id(module.bias) for module in model.modules() if isinstance(module, nn.BatchNorm2d | nn.LayerNorm)
     }
@@ -64,11 +70,6 @@ def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
             settings |= {"orthogonal": is_hidden, "momentum": momentum}
         groups.setdefault(tuple(settings.values()), settings | {"params": []})["params"].append(parameter)
     return list(groups.values())
-
-
-def _matrix(module: nn.Module) -> Tensor | None:
-    weight = getattr(module, "weight", None)
-    return weight if isinstance(weight, nn.Parameter) and weight.ndim >= 2 else None
 
 
 def _layer_scales(model: nn.Module, recipe: Recipe) -> Iterator[tuple[nn.Parameter, float]]:

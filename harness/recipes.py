@@ -86,6 +86,9 @@ class NamedRecipe:
     by_model: dict[str, Recipe]
     """By model, or `cnn` for all other convolutional models of the registry, or `any` for the rest."""
 
+    needs_weights: bool = False
+    """For models that start from weights, see `--pretrained`."""
+
 
 RECIPES: dict[str, NamedRecipe] = {
     "demo": NamedRecipe(
@@ -130,16 +133,19 @@ RECIPES: dict[str, NamedRecipe] = {
         "4 epochs over all weights of a pre-trained model, lower layers slower",
         "flip_crop",
         {"any": _longer(_TUNE, 4, layer_lr_decay=0.8)},
+        needs_weights=True,
     ),
     "gradual": NamedRecipe(
         "4 epochs over a pre-trained model, from the head down to all layers",
         "flip_crop",
         {"any": _longer(_TUNE, 4, tuning="gradual", layer_lr_decay=0.7)},
+        needs_weights=True,
     ),
     "probe": NamedRecipe(
         "a linear layer on the features of a pre-trained model that stays as it is",
         "none",
         {"any": _longer(_TUNE, 30, tuning="head", batch_size=512, ema_decay=None)},
+        needs_weights=True,
     ),
 }
 """Expected accuracy and time of each are in docs/recipes.md, with the commands that measured them."""

@@ -108,6 +108,9 @@ class ModelFacts(_Value):
     notes: tuple[str, ...] = ()
     """What was adapted or replaced: the stem, the head; where the first weights came from."""
 
+    weights_sha256: str | None = None
+    """Of the file of the first weights; null where there is none, or the hub does not say which it is."""
+
 
 class EpochRow(_Value):
     """One epoch of the history."""

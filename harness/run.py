@@ -199,9 +199,9 @@ def run_cells(
     reporter = Reporter(Console() if process.is_main else None)
     data = _load_data(cells[0], data_dir, allow_unofficial, process)
     cells = [pin_weights(pin_data(cell, data)) for cell in cells]
-    for cell in cells:
-        check_cell(cell, data, process)
     pending = process.agree(_pending(out, cells))
+    for cell in pending:
+        check_cell(cell, data, process)
     if process.is_main:
         clear_temporaries(out, STALE_AFTER_S)
     environment = describe_environment(process)

@@ -30,6 +30,7 @@ from harness.progress import CellProgress, Reporter
 from harness.record import Environment, Measurements, Record, write_record
 from harness.run_dir import now, open_run_dir, record_failure, write_results
 from harness.seeding import seed_everything
+from harness.strategy import check_compile
 from harness.train import CURE, Training, train
 from models.pretrained import split_head
 
@@ -77,12 +78,13 @@ def check_cell(cell: CellSpec, dataset: Dataset, process: Process) -> None:
     """Refuse a cell that cannot run here, before any cell has run.
 
     Raises:
-        HardwareError: the processes or the precision that it asks for are not there.
+        HardwareError: the processes, the precision or the compiler that it asks for are not there.
         UsageError: its batch is larger than its training set, there are more processes than images, or
             its model cannot be made.
     """
     check_process(cell, process)
     make_autocast(cell.precision, process.device)
+    check_compile(cell, process.device)
     fit_indices, val_indices = stratified_split(dataset.train.labels, cell.val_fraction)
     steps_per_epoch = _steps_per_epoch(cell, len(fit_indices))
     fewest = min(len(dataset.test.labels), len(val_indices) or cell.num_processes)
@@ -90,8 +92,9 @@ def check_cell(cell: CellSpec, dataset: Dataset, process: Process) -> None:
         raise UsageError(f"{fewest} image(s) cannot be scored by {cell.num_processes} processes: use fewer")
     num_classes = len(dataset.class_names)
     check_model(cell.model, num_classes, cell.image_size, cell.small_stem, cell.pretrained)
-    if cell.recipe.start_scale < 1 or cell.recipe.tuning != "all":  # which not every model can do
-        count_compute(cell, num_classes, len(fit_indices), steps_per_epoch)
+    recipe = cell.recipe
+    if recipe.start_scale < 1 or recipe.tuning != "all" or recipe.layer_lr_decay < 1:
+        count_compute(cell, num_classes, len(fit_indices), steps_per_epoch)  # not every model can do that
 
 
 def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Record:
@@ -109,11 +112,12 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
         facts = count_compute(cell, num_classes, len(fit_indices), steps_per_epoch)
     with clock.span("data"):
         inputs = _load_inputs(cell, dataset, built, fit_indices, val_indices, process)
-        _show_images(built.module, inputs, cell.image_size)
-        model = built.module
-        if cell.recipe.tuning == "head":
-            backbone, model = split_head(built.module)
-            inputs = cache_features(backbone, inputs, autocast, process)
+        if cell.pretrained is None:
+            _show_images(built.module, inputs, cell.image_size)
+    model = built.module
+    if cell.recipe.tuning == "head":
+        backbone, model = split_head(built.module)
+        inputs = cache_features(backbone, inputs, autocast, process, clock)
 
     seed_everything(cell.seed, "train", process.rank)
     progress.start(num_steps=cell.recipe.epochs * steps_per_epoch)
@@ -138,7 +142,7 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
         status="finished",
         num_fit_images=len(fit_indices),
         num_val_images=len(val_indices),
-        model=facts.model_copy(update={"notes": built.notes}),
+        model=facts.model_copy(update={"notes": built.notes, "weights_sha256": built.weights_sha256}),
         measurements=measurements,
         history=tuple(training.history),
         selected_epoch=training.selected_epoch,

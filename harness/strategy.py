@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
@@ -11,6 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from harness.cell import CellSpec
+from harness.errors import HardwareError
 from harness.process import Process
 
 
@@ -20,6 +23,7 @@ def wrap_model(model: nn.Module, cell: CellSpec, process: Process) -> nn.Module:
     Running statistics stay each process's own while training, and are averaged before an evaluation.
     """
     if cell.compile != "none":
+        torch.compiler.reset()  # or what the cells before have compiled would count for this one
         # shares its parameters with `model`, which evaluates uncompiled
         model = cast(nn.Module, torch.compile(model, mode=cell.compile))
     if cell.strategy == "single":
@@ -33,6 +37,23 @@ def wrap_model(model: nn.Module, cell: CellSpec, process: Process) -> nn.Module:
         gradient_as_bucket_view=True,
         **own_statistics,
     )
+
+
+def check_compile(cell: CellSpec, device: torch.device) -> None:
+    """Refuse to compile where that cannot be done.
+
+    Raises:
+        HardwareError: CUDA graphs are asked for and there is no GPU, or there is no C++ compiler.
+    """
+    if cell.compile == "none" or device.type == "cuda":
+        return
+    if cell.compile == "reduce-overhead":
+        raise HardwareError("--compile reduce-overhead is about CUDA graphs, and this is no GPU: try default")
+    names = [os.environ.get("CXX", "g++"), "g++", "clang++"]
+    if not any(shutil.which(name) for name in names):
+        raise HardwareError(
+            "--compile needs a C++ compiler, and none of g++ and clang++ is there: install one"
+        )
 
 
 def gradient_exchange(model: nn.Module, is_last: bool) -> AbstractContextManager[None]:

@@ -6,7 +6,6 @@ device, forward and backward in the cell's precision over its micro-batches, one
 
 from __future__ import annotations
 
-import gc
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -32,6 +31,7 @@ from harness.seeding import generator_for
 from harness.strategy import gradient_exchange, wrap_model
 from harness.tuning import hold_frozen_statistics, num_trained_groups, train_top, trainable_groups
 
+COMPILE_PASSES = 3
 CURE = "try a lower learning rate or more warm-up"
 
 
@@ -103,7 +103,7 @@ def train(
 
     for epoch in range(recipe.epochs):
         before_s = clock.spans_s["train"]
-        loop = _thaw(loop, model, groups, epoch)
+        loop = _unfreeze(loop, model, groups, epoch)
         with clock.span("train"):
             losses = _train_epoch(loop, epoch)
         training.step_times_s += loop.timer.read()
@@ -158,15 +158,13 @@ def _start(
     return _Loop(cell, wrapped, inputs, optimizer, average, autocast, process, timer, progress)
 
 
-def _thaw(loop: _Loop, model: nn.Module, groups: list[list[nn.Parameter]], epoch: int) -> _Loop:
+def _unfreeze(loop: _Loop, model: nn.Module, groups: list[list[nn.Parameter]], epoch: int) -> _Loop:
     """Let the groups of layers get gradients whose time comes with this epoch."""
     recipe = loop.cell.recipe
     num_trained = num_trained_groups(recipe, epoch, len(groups))
     if epoch == 0 or num_trained == num_trained_groups(recipe, epoch - 1, len(groups)):
         return loop
     train_top(groups, num_trained)
-    loop = replace(loop, model=model)
-    gc.collect()  # or DDP's wrapper of before could answer to the gradients too
     return replace(loop, model=wrap_model(model, loop.cell, loop.process))
 
 
@@ -218,16 +216,21 @@ def _accumulate_gradients(loop: _Loop, batch: Tensor, epoch: int, step: int) -> 
 
 
 def _compile(loop: _Loop) -> None:
-    """Take one step's way forth and back, so that compiling is over before the first step is timed."""
-    cell = loop.cell
+    """Go forth and back a few times, so that compiling is over before the first step is timed.
+
+    CUDA graphs are recorded the second time and replayed the third.
+    """
+    cell, device = loop.cell, loop.process.device
     kept = _copy_state(loop.model)
-    size = cell.image_size_at(0)
-    images = torch.zeros(cell.micro_batch_size, 3, size, size, device=loop.process.device)
+    images = torch.zeros(cell.micro_batch_size, 3, cell.image_size, cell.image_size, device=device)
+    images = images.to(memory_format=torch.channels_last)
     loop.model.train()
-    with torch.random.fork_rng(), loop.autocast.context():
-        logits = loop.model(images.to(memory_format=torch.channels_last))
-        logits.float().sum().backward()
-    loop.optimizer.zero_grad(set_to_none=True)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for _ in range(COMPILE_PASSES):
+            with loop.autocast.context():
+                logits = loop.model(images)
+            logits.float().sum().backward()
+            loop.optimizer.zero_grad(set_to_none=True)
     loop.model.load_state_dict(kept)
 
 

@@ -78,6 +78,9 @@ def expand(matrix: Matrix, num_processes: int) -> list[CellSpec]:
     Raises:
         UsageError: a value is unknown, out of range or does not fit another.
     """
+    for name in matrix.recipes:
+        if recipe_named(name).needs_weights and matrix.pretrained is None:
+            raise UsageError(f"recipe '{name}' is for models that start from weights: say --pretrained")
     cells = [
         make_cell(
             dataset=matrix.dataset,

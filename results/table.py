@@ -48,7 +48,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("model", "", "architecture", "cell.model"),
     Column("league", "", "from scratch or pre-trained", "cell.league"),
     Column("pretrained", "", "where the first weights came from", "cell.pretrained"),
-    Column("weights_sha256", "", "of the file of weights, first 8", "cell.weights_sha256", 8),
+    Column("weights_sha256", "", "of the file of weights, first 8", "model.weights_sha256", 8),
     Column("small_stem", "", "whether the stem was adapted to small images", "cell.small_stem"),
     Column("model_notes", "", "what was adapted or replaced in the model", "model.notes"),
     Column("augmentation", "", "augmentation of the training images", "cell.augmentation"),

@@ -1,7 +1,7 @@
 """Adjustments of brightness, colour and tone, with a strength of its own for every image of a batch.
 
     brightness(images_BCHW, factor_B)     # one adjustment; the policies are made of these
-    jitter = ColourJitter()               # several, in random order
+    jitter = ColorJitter()               # several, in random order
     jitter.apply(images_BCHW, jitter.draw(batch))
 
 Images are uint8 [B, 3, H, W] in RGB, in any memory format. Every adjustment returns new ones of the
@@ -20,7 +20,7 @@ from harness.augment.operation import GlobalBatch
 
 
 @dataclass(frozen=True)
-class ColourJitter:
+class ColorJitter:
     """Change brightness, contrast, saturation and hue, in a random order for each image.
 
     The same as torchvision's `v2.ColorJitter`, with the strengths that the code of MoCo v2 gives it
@@ -58,7 +58,7 @@ class ColourJitter:
 
 
 @dataclass(frozen=True)
-class GreyScale:
+class Grayscale:
     """Take the colour from one image in five: Chen et al. 2020, arXiv 2002.05709, appendix A."""
 
     probability: float = 0.2

@@ -97,8 +97,8 @@ class Cutout:
     def apply(self, images_BCHW: Tensor, parameters: Tensor) -> Tensor:
         """Paint the squares."""
         height, width = images_BCHW.shape[2:]
-        centre = (parameters * parameters.new_tensor((height, width))).long()
-        top, left = centre[:, 0] - height // 2 // 2, centre[:, 1] - width // 2 // 2
+        top = (parameters[:, 0] * height).long() - height // 2 // 2
+        left = (parameters[:, 1] * width).long() - width // 2 // 2
         box = boxes(top, left, top + height // 2, left + width // 2, height, width)
         return torch.where(box, self.fill.view(1, 3, 1, 1), images_BCHW)
 

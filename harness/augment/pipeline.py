@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from harness.augment.colour import ColourJitter, GreyScale
+from harness.augment.colour import ColorJitter, Grayscale
 from harness.augment.geometry import AlternatingFlip, Crop, Cutout, Flip, RandomErasing
 from harness.augment.mixing import CutMix, Mixing, MixUp
 from harness.augment.names import operations_of
@@ -49,10 +49,10 @@ class Augmentation:
         drawn = [operation.draw(batch) for operation in self._operations]
         return drawn if self.mixing is None else [*drawn, self.mixing.draw(batch)]
 
-    def apply(self, images_BCHW: Tensor, drawn: list[Tensor], rows: Tensor) -> Tensor:
-        """Augment uint8 images that are `rows` of the global batch, int64 [B]; they are not mixed yet."""
+    def apply(self, images_BCHW: Tensor, drawn: list[Tensor]) -> Tensor:
+        """Augment uint8 images by their rows of what was drawn; they are not mixed yet."""
         for operation, parameters in zip(self._operations, drawn, strict=False):
-            images_BCHW = operation.apply(images_BCHW, parameters[rows])
+            images_BCHW = operation.apply(images_BCHW, parameters)
         return images_BCHW
 
 
@@ -65,8 +65,8 @@ def _make(name: str, cell: CellSpec, num_images: int, fill: Tensor) -> Operation
         "crop_zero": lambda: Crop(padding, reflect=False),
         "cutout": lambda: Cutout(fill),
         "erasing": lambda: RandomErasing(fill),
-        "color_jitter": ColourJitter,
-        "grayscale": GreyScale,
+        "color_jitter": ColorJitter,
+        "grayscale": Grayscale,
         "randaugment": RandAugment,
         "trivialaugment": TrivialAugmentWide,
         "autoaugment": AutoAugment,

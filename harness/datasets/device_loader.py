@@ -36,9 +36,8 @@ class DeviceImages:
         self._host = image_set.images
         self._subset = np.arange(len(image_set.labels)) if subset is None else subset
         num_channels, height, width = image_set.images.shape[1:]
-        self.num_pixels = height * width
         if resident is None:
-            num_bytes = len(self._subset) * num_channels * self.num_pixels
+            num_bytes = len(self._subset) * num_channels * height * width
             resident = num_bytes < RESIDENT_SHARE * _free_bytes(device)
         self.index_device = device if resident else torch.device("cpu")
         """Where indices are best made: others are copied for each batch."""

@@ -68,7 +68,6 @@ LATER: dict[str, Any] = {
     "small_stem": True,
     "pretrained": "file:/weights/resnet18d.safetensors",
     "weights_sha256": "1" * 64,
-    "compile": "default",
     "recipe": {
         **FULL["recipe"],
         "optimizer": "muon",
@@ -94,7 +93,7 @@ def test_the_id_of_a_cell_never_changes() -> None:
     # the code back, never these lines.
     assert make_cell(**CELL).cell_id == "e28566e0a9a1"
     assert make_cell(**FULL).cell_id == "2e9d5bb83a82"
-    assert make_cell(**LATER).cell_id == "6fc513514543"
+    assert make_cell(**LATER).cell_id == "1ed2050f1f4e"
 
 
 def test_the_defaults_never_change() -> None:
@@ -227,12 +226,20 @@ def test_where_the_images_lie_counts_only_without_their_fingerprint() -> None:
         ({"pretrained": "hub"}, "no published weights for 'resnet20'"),
         ({"compile": "fast"}, "compile"),
         ({"model": "vit_tiny", "image_size": 30}, "try --image-size 32"),
-        ({"recipe__tuning": "head"}, "needs weights"),
+        ({"recipe__tuning": "head"}, "try --pretrained file:PATH"),
+        ({"recipe__tuning": "head", "model": "timm:x"}, "try --pretrained hub"),
+        (
+            {"recipe__tuning": "head", "recipe__layer_lr_decay": 0.5, "pretrained": "file:/a"},
+            "leave out layer_lr_decay",
+        ),
+        ({"compile": "default", "recipe__start_scale": 0.5}, "leave out --compile, or start_scale"),
+        ({"compile": "default", "recipe__tuning": "gradual", "pretrained": "file:/a"}, "leave out --compile"),
+        ({"compile": "reduce-overhead", "accumulation_steps": 2}, "cannot accumulate gradients"),
         ({"recipe__tuning": "head", "pretrained": "file:/a"}, "use --augment none"),
         ({"recipe__optimizer": "muon"}, "muon_lr"),
         ({"recipe__muon_lr": 0.1}, "muon_lr"),
         ({"recipe__start_scale": 0.1}, "recipe.start_scale"),
-        ({"recipe__start_scale": 0.25, "model": "fast_cnn"}, "needs images of 16 pixels or more, not 8"),
+        ({"recipe__start_scale": 0.25, "model": "fast_cnn"}, "not 8: try a larger start_scale"),
         ({"image_size": 7}, "image_size"),
         ({"image_size": "big"}, "image_size"),
         ({"val_fraction": 0.6}, "val_fraction"),
@@ -319,6 +326,11 @@ def test_cells_that_start_from_weights_are_a_league_of_their_own() -> None:
 def test_the_label_says_what_people_tell_cells_apart_by() -> None:
     assert make_cell(**CELL).label() == "resnet20 flip_crop bf16 seed 0"
     assert make_cell(**FULL).label() == "fast_cnn cutout fp16 x2 seed 7"
+
+
+@pytest.mark.parametrize("image_size", [8, 28, 34, 50, 100, 150, 224, 260, 299])
+def test_without_progressive_resizing_every_image_size_is_kept(image_size: int) -> None:
+    assert changed(image_size=image_size).image_size_at(0) == image_size
 
 
 def test_without_progressive_resizing_every_epoch_has_the_full_size() -> None:

@@ -7,6 +7,7 @@ import torch
 from harness.augment.pipeline import Augmentation
 from harness.batches import Inputs, training_batch
 from harness.cell import CellSpec
+from harness.clock import Clock
 from harness.datasets.base import ImageSet
 from harness.datasets.device_loader import DeviceImages, Normalizer
 from harness.evaluate import predict
@@ -34,7 +35,10 @@ def test_a_head_on_cached_features_gives_the_logits_of_the_whole_model(
     )
     backbone, head = split_head(model)
     autocast = make_autocast("fp32", CPU)
-    cached = cache_features(backbone, inputs, autocast, one_process)
+    clock = Clock(one_process)
+    cached = cache_features(backbone, inputs, autocast, one_process, clock)
+    assert clock.spans_s["train"] > 0
+    assert clock.spans_s["evaluate"] > 0
     assert cached.val is not None
     for samples, features in (
         (inputs.fit, cached.fit),

@@ -72,6 +72,7 @@ CONTENT: dict[str, Any] = {
         "source": "cifar-10-python.tar.gz",
         "official": True,
         "notes": [],
+        "weights_sha256": None,
         "class_names": ["cat", "dog"],
         "image_shape": [3, 32, 32],
         "num_train_images": 50000,
@@ -88,6 +89,7 @@ CONTENT: dict[str, Any] = {
         "train_flops_per_image": 3 * 10**9,
         "total_train_flops": 3 * 10**9 * 50000 * 200,
         "notes": [],
+        "weights_sha256": None,
     },
     "measurements": MEASUREMENTS,
     "history": [

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harness.datasets.base import Dataset
-from harness.errors import UsageError
+from harness.errors import VerdictError
 from harness.run_cell import check_cell
 from models.registry import MODELS, build_model
 from tests.harness.run_helpers import ONE_PROCESS, RunFunction, small_cell
@@ -95,19 +95,35 @@ def test_images_larger_than_the_stored_ones_are_made_on_the_device(run: RunFunct
     assert ratio == pytest.approx(48**2 / 32**2, rel=0.01)
 
 
+def test_weights_that_were_loaded_are_not_made_anew_from_the_images(
+    run: RunFunction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "fast_cnn.pt"
+    torch.save(build_model("fast_cnn", num_classes=3, image_size=32).state_dict(), path)
+    shown: list[int] = []
+    monkeypatch.setattr(
+        "models.fast_cnn.FastCNN.init_from_images", lambda _, images: shown.append(len(images))
+    )
+    run("loaded", model="fast_cnn", pretrained=f"file:{path}", recipe={"epochs": 1})
+    assert shown == []
+    run("fresh", model="fast_cnn", recipe={"epochs": 1})
+    assert shown == [180]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"compile": "reduce-overhead"}, "is about CUDA graphs, and this is no GPU"),
         ({"model": "torchvision:resnet19"}, "unknown model 'torchvision:resnet19'"),
         ({"model": "torchvision:inception_v3"}, "cannot take 32x32 images: try 96x96"),
         ({"model": "vit_tiny", "recipe": {"start_scale": 0.5}}, "cannot take 16: leave out start_scale"),
         ({"model": "resnet20", "pretrained": "file:/nowhere"}, "no file of weights at /nowhere"),
     ],
 )
-def test_a_model_that_cannot_be_made_is_refused_before_any_cell_runs(
+def test_a_cell_that_cannot_be_made_is_refused_before_any_cell_runs(
     striped_images: Dataset, changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(VerdictError, match=message):
         check_cell(small_cell(**changes), striped_images, ONE_PROCESS)
 
 

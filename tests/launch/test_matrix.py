@@ -61,6 +61,13 @@ def test_recipes_are_an_axis_and_each_brings_its_augmentation_where_none_is_name
     assert [cell.augmentation for cell in named] == ["none", "mixup"] * 2
 
 
+def test_a_recipe_for_pre_trained_models_asks_for_weights() -> None:
+    with pytest.raises(UsageError, match="recipe 'finetune' is for models that start from weights"):
+        cells(models=["timm:resnet18d"], recipes=["finetune"])
+    (cell,) = cells(models=["timm:resnet18d"], recipes=["finetune"], pretrained="hub")
+    assert cell.league == "pre-trained"
+
+
 def test_a_cell_that_is_named_twice_runs_once() -> None:
     expanded = cells(models=["mlp", "fast_cnn", "mlp"], seeds=[0, 1, 0])
     assert [(cell.model, cell.seed) for cell in expanded] == [

@@ -72,7 +72,7 @@ def test_a_head_for_other_classes_stays_as_it_was_initialised(saved: tuple[str, 
     weights = load_weights(model, "resnet20", source, image_size=32)
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, fresh[key] if key.startswith("head.") else state[key]), key
-    expected = "weights of resnet20.pth; head for 100 classes left out, the one for 10 starts fresh"
+    expected = "weights of resnet20.pth; head for 100 classes left out, the one for 10 starts at zero"
     assert weights.note == expected
 
 
@@ -141,7 +141,7 @@ def test_weights_of_a_hub_are_loaded_by_name(monkeypatch: pytest.MonkeyPatch, tm
     model = create(f"torchvision:{name}", num_classes=10, image_size=32)
     weights = load_weights(model, f"torchvision:{name}", "hub", image_size=32)
     assert torch.equal(model.state_dict()["conv5.0.weight"], state["conv5.0.weight"])
-    assert weights.note.endswith("fc for 1000 classes left out, the one for 10 starts fresh")
+    assert weights.note.endswith("fc for 1000 classes left out, the one for 10 starts at zero")
 
 
 def test_the_weights_of_a_package_recognise_photographs() -> None:
@@ -163,7 +163,7 @@ def test_the_weights_of_a_package_recognise_photographs() -> None:
 def test_a_package_is_loaded_into_a_model_of_other_classes() -> None:
     model = create(LITE, num_classes=10, image_size=32)
     weights = load_weights(model, LITE, "package", image_size=32)
-    assert weights.note.endswith("classifier for 1000 classes left out, the one for 10 starts fresh")
+    assert weights.note.endswith("classifier for 1000 classes left out, the one for 10 starts at zero")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from harness.augment.colour import (
-    ColourJitter,
-    GreyScale,
+    ColorJitter,
+    Grayscale,
     autocontrast,
     brightness,
     contrast,
@@ -51,7 +51,7 @@ WITHOUT_STRENGTH = [
     (equalize, TF.equalize),
     (greyscale, lambda image: TF.rgb_to_grayscale(image, 3)),
 ]
-OPERATIONS: list[Operation] = [ColourJitter(), GreyScale()]
+OPERATIONS: list[Operation] = [ColorJitter(), Grayscale()]
 
 
 def one_by_one(function: Callable[[Tensor, float], Tensor], images: Tensor, strengths: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ def test_flat_and_small_images_are_treated_as_by_torchvision(size: int, num_leve
 
 def test_colour_jitter_adjusts_in_the_drawn_order_as_torchvision_does() -> None:
     images = photographs(96, 32, 32)
-    parameters = draw(ColourJitter(), 96)
+    parameters = draw(ColorJitter(), 96)
     parameters[:24, :4] = torch.tensor(list(permutations(range(4))))
     functions = [TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue]
     expected = []
@@ -134,11 +134,11 @@ def test_colour_jitter_adjusts_in_the_drawn_order_as_torchvision_does() -> None:
         for adjustment in row[:4]:
             image = functions[int(adjustment)](image, row[4 + int(adjustment)])
         expected.append(image)
-    assert differing(ColourJitter().apply(images, parameters), torch.stack(expected), tolerance=2) < 1e-3
+    assert differing(ColorJitter().apply(images, parameters), torch.stack(expected), tolerance=2) < 1e-3
 
 
 def test_colour_jitter_draws_every_order_as_often() -> None:
-    order = draw(ColourJitter(), 100_000)[:, :4].long()
+    order = draw(ColorJitter(), 100_000)[:, :4].long()
     code = (order * torch.tensor([64, 16, 4, 1])).sum(1)
     counts = code.bincount(minlength=256)
     assert fits(counts[counts > 0])
@@ -146,7 +146,7 @@ def test_colour_jitter_draws_every_order_as_often() -> None:
 
 
 def test_colour_jitter_draws_the_strengths_that_torchvision_draws() -> None:
-    jitter = ColourJitter(0.4, 0.3, 0.2, 0.1)
+    jitter = ColorJitter(0.4, 0.3, 0.2, 0.1)
     drawn = draw(jitter, 20_000)[:, 4:]
     reference = v2.ColorJitter(0.4, 0.3, 0.2, 0.1)
     ranges = [reference.brightness, reference.contrast, reference.saturation, reference.hue]
@@ -156,10 +156,10 @@ def test_colour_jitter_draws_the_strengths_that_torchvision_draws() -> None:
 
 
 def test_one_image_in_five_becomes_grey_and_the_others_stay() -> None:
-    chosen = draw(GreyScale(), 100_000)[:, 0]
+    chosen = draw(Grayscale(), 100_000)[:, 0]
     assert fits(chosen.bincount(), torch.tensor([0.8, 0.2]))
     images = noise(40, 8, 8)
-    augmented = GreyScale().apply(images, chosen[:40, None])
+    augmented = Grayscale().apply(images, chosen[:40, None])
     for image, before, grey in zip(augmented, images, chosen.tolist(), strict=False):
         assert torch.equal(image, TF.rgb_to_grayscale(before, 3) if grey else before)
 

@@ -36,7 +36,7 @@ def noise(num_images: int, image_size: int = 32) -> Tensor:
 
 def augment(augmentation: Augmentation, images: Tensor, epoch: int = 0, step: int = 0) -> Tensor:
     rows = torch.arange(len(images))
-    return augmentation.apply(images, augmentation.draw(epoch, step, rows), rows)
+    return augmentation.apply(images, augmentation.draw(epoch, step, rows))
 
 
 def test_flip_crop_and_cutout_follow_each_other_as_in_torchvision_image_by_image() -> None:
@@ -51,7 +51,7 @@ def test_flip_crop_and_cutout_follow_each_other_as_in_torchvision_image_by_image
         top, left = max(0, row - 8), max(0, column - 8)
         height, width = min(32, row + 8) - top, min(32, column + 8) - left
         expected.append(TF.erase(image, top, left, height, width, fill))
-    assert torch.equal(augmentation.apply(images, drawn, torch.arange(64)), torch.stack(expected))
+    assert torch.equal(augmentation.apply(images, drawn), torch.stack(expected))
 
 
 def test_no_augmentation_leaves_the_images_as_they_are() -> None:
@@ -88,7 +88,7 @@ def test_the_rows_of_a_batch_are_the_same_however_it_is_divided(
         one_process = make(name, seed, image_size=8)
         rows = torch.arange(part * part_size, (part + 1) * part_size)
         drawn = one_process.draw(epoch, step, torch.arange(len(images)))
-        parts.append(one_process.apply(images[rows], drawn, rows))
+        parts.append(one_process.apply(images[rows], [parameters[rows] for parameters in drawn]))
     assert torch.equal(torch.cat(parts), whole)
 
 
@@ -128,6 +128,6 @@ def test_the_crop_padding_is_the_recipes_in_proportion_to_the_image_size(
     column = torch.arange(image_size, dtype=torch.uint8).expand(1000, 3, image_size, image_size)
     drawn = augmentation.draw(epoch=0, step=0, indices=torch.arange(1000))
     drawn[0] = torch.zeros(1000, dtype=torch.bool)  # no flips
-    shifted = augmentation.apply(column, drawn, torch.arange(1000))
+    shifted = augmentation.apply(column, drawn)
     assert shifted[:, 0, 0, 0].max().item() == largest_shift
     assert shifted[:, 0, 0, -1].min().item() == image_size - 1 - largest_shift
