@@ -72,7 +72,6 @@ CONTENT: dict[str, Any] = {
         "source": "cifar-10-python.tar.gz",
         "official": True,
         "notes": [],
-        "weights_sha256": None,
         "class_names": ["cat", "dog"],
         "image_shape": [3, 32, 32],
         "num_train_images": 50000,
