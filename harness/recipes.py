@@ -36,8 +36,8 @@ _FAST_CNN = Recipe(
     crop_padding=2,
     ema_decay=0.99,
 )
-# He et al. 2016, arXiv 1512.03385, section 4.2, with the weight decay, cosine and five times the
-# weight decay that are usual since
+# He et al. 2016, arXiv 1512.03385, section 4.2, with the cosine and five times the weight decay that
+# are usual since
 _CNN = Recipe(
     epochs=15,
     batch_size=128,
