@@ -7,9 +7,11 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.augment.pipeline import Augmentation
+
+WHITENING_IMAGES = 5000  # of 32x32, as many as airbench94 looks at, arXiv 2404.00498 section 3.2
 
 
 class Samples(Protocol):
@@ -85,6 +87,16 @@ def training_batch(
     images, share = mixing.apply(images[1:], images[:-1], drawn_here[-1][1:])
     one_hot = F.one_hot(labels, inputs.num_classes).float()
     return images, torch.lerp(one_hot[:-1], one_hot[1:], share[:, None])
+
+
+def show_images(model: nn.Module, inputs: Inputs) -> None:
+    """Let a model that starts from the data, such as a whitening layer, see images of all classes."""
+    init_from_images = getattr(model, "init_from_images", None)
+    if init_from_images is not None:
+        image_size = inputs.normalize.image_size
+        num_images = min(max(1, WHITENING_IMAGES * 32**2 // image_size**2), len(inputs.fit))
+        spread = torch.linspace(0, len(inputs.fit) - 1, num_images).long()  # folders are in order of class
+        init_from_images(inputs.normalize(inputs.fit.gather(spread)))
 
 
 def _rows(values: Tensor, first: int, stop: int) -> Tensor:

@@ -21,6 +21,7 @@ from harness.recipe import Recipe, first_problem
 from models.external import SOURCES
 from models.registry import MODELS
 
+PROXY_MIN_SIZE = MODELS["fast_cnn"].min_image_size
 Precision = Literal["fp32", "bf16", "fp16"]
 Strategy = Literal["single", "ddp"]
 
@@ -138,6 +139,7 @@ class CellSpec(BaseModel):
             )
         if self.compile == "reduce-overhead" and self.accumulation_steps > 1:
             raise UsageError("--compile reduce-overhead cannot accumulate gradients: try --compile default")
+        self._check_selection()
         if tuning == "head" and self.recipe.layer_lr_decay < 1:
             raise UsageError("recipe: tuning 'head' trains one layer: leave out layer_lr_decay")
         plain = self.augmentation == "none" and not self.mirror_tta and self.recipe.start_scale == 1
@@ -146,6 +148,23 @@ class CellSpec(BaseModel):
                 "recipe: tuning 'head' computes the features of each image once: use --augment none, and "
                 "neither --tta nor start_scale"
             )
+
+    def _check_selection(self) -> None:
+        if self.recipe.keep_hardest == 1:
+            return
+        whole = self.num_processes == self.accumulation_steps == 1 and self.compile == "none"
+        if not whole or self.recipe.tuning != "all":
+            raise UsageError(
+                "recipe: keep_hardest chooses from whole batches: use one process, no --accumulate, no "
+                "--compile, and a recipe that trains all layers"
+            )
+        if self.image_size_at(0) < PROXY_MIN_SIZE:
+            raise UsageError(f"recipe: keep_hardest needs images of {PROXY_MIN_SIZE} pixels or more")
+
+    @property
+    def num_kept(self) -> int:
+        """Images of a global batch that the model is trained on; all of them, but for `keep_hardest`."""
+        return max(2, round(self.recipe.keep_hardest * self.recipe.batch_size))
 
     def image_size_at(self, epoch: int) -> int:
         """Height and width of the training images in an epoch, counted from 0.

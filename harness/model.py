@@ -17,6 +17,7 @@ from harness.tuning import num_trained_groups, train_top, trainable_groups
 from models.complexity import measure_complexity
 from models.errors import ModelError
 from models.external import MISFITS, build_external
+from models.fast_cnn import proxy_cnn
 from models.pretrained import load_weights, split_head
 from models.registry import MODELS, build_model
 
@@ -83,7 +84,7 @@ def count_compute(cell: CellSpec, num_classes: int, num_fit: int, steps_per_epoc
     """Size and compute of the cell's model, counted on shapes alone.
 
     Images of progressive resizing count at the size they had, frozen layers without their gradients,
-    and the features of a linear probe once.
+    the features of a linear probe once, and the net that chooses images with all that it is shown.
 
     Args:
         cell: the cell.
@@ -111,6 +112,8 @@ def count_compute(cell: CellSpec, num_classes: int, num_fit: int, steps_per_epoc
         if cell.recipe.tuning == "head":
             total += num_fit * whole.forward_flops_per_image
             flops = 2 * (flops - whole.forward_flops_per_image)  # as much forward as for the gradient
+        if cell.recipe.keep_hardest < 1:
+            flops = flops * cell.num_kept // cell.recipe.batch_size + _proxy_flops(num_classes, image_size)
         total += num_epochs * images_per_epoch * flops
     return ModelFacts(
         num_params=whole.num_params,
@@ -118,6 +121,15 @@ def count_compute(cell: CellSpec, num_classes: int, num_fit: int, steps_per_epoc
         train_flops_per_image=whole.train_flops_per_image,
         total_train_flops=total,
     )
+
+
+def _proxy_flops(num_classes: int, image_size: int) -> int:
+    """Compute, for each image of a batch, of the net that chooses which of them are trained on.
+
+    It goes forth and back with the whole batch, where the loss of the images left out counts nothing.
+    """
+    with torch.device("meta"):
+        return measure_complexity(proxy_cnn(num_classes), image_size).train_flops_per_image
 
 
 def _groups(cell: CellSpec, model: nn.Module) -> list[list[nn.Parameter]]:

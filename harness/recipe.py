@@ -64,6 +64,10 @@ class Recipe(BaseModel):
     full_scale_at: float = Field(default=0.6, gt=0, le=1)
     """Share of the epochs after which training images have their full size."""
 
+    keep_hardest: float = Field(default=1.0, gt=0, le=1)
+    """Share of each batch that the model is trained on: the images that a small net, which is trained
+    along on the same images, finds hardest (see `harness/selection.py`)."""
+
     tuning: Literal["all", "head", "gradual"] = "all"
     """What of a pre-trained model is trained: all of it, the head on features that are computed once,
     or more and more layers from the head down over the first half (arXiv 1801.06146, section 3.3)."""

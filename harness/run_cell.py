@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.augment.pipeline import Augmentation
-from harness.batches import Inputs
+from harness.batches import Inputs, show_images
 from harness.cell import CellSpec
 from harness.clock import Clock
 from harness.datasets.base import Dataset
@@ -37,7 +37,6 @@ from models.pretrained import split_head
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 WARMUP_STEPS = 5  # left out of the throughput, but never more than a fifth of the steps
-WHITENING_IMAGES = 5000  # of 32x32, as many as airbench94 looks at, arXiv 2404.00498 section 3.2
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
     with clock.span("data"):
         inputs = _load_inputs(cell, dataset, built, fit_indices, val_indices, process)
         if cell.pretrained is None:
-            _show_images(built.module, inputs, cell.image_size)
+            show_images(built.module, inputs)
     model = built.module
     if cell.recipe.tuning == "head":
         backbone, model = split_head(built.module)
@@ -198,15 +197,6 @@ def _load_inputs(
         normalize=normalize,
         num_classes=len(dataset.class_names),
     )
-
-
-def _show_images(model: nn.Module, inputs: Inputs, image_size: int) -> None:
-    """Let a model that starts from the data, such as a whitening layer, see images of all classes."""
-    init_from_images = getattr(model, "init_from_images", None)
-    if init_from_images is not None:
-        num_images = min(max(1, WHITENING_IMAGES * 32**2 // image_size**2), len(inputs.fit))
-        spread = torch.linspace(0, len(inputs.fit) - 1, num_images).long()  # folders are in order of class
-        init_from_images(inputs.normalize(inputs.fit.gather(spread)))
 
 
 def _predictions(

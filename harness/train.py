@@ -28,6 +28,7 @@ from harness.process import Process
 from harness.progress import CellProgress
 from harness.record import EpochRow
 from harness.seeding import generator_for
+from harness.selection import Proxy
 from harness.strategy import gradient_exchange, wrap_model
 from harness.tuning import hold_frozen_statistics, num_trained_groups, train_top, trainable_groups
 
@@ -62,6 +63,9 @@ class _Loop:
     inputs: Inputs
     optimizer: Optimizer
     average: WeightAverage | None
+    proxy: Proxy | None
+    """Chooses the images of a batch that are trained on; None: all of them."""
+
     autocast: Autocast
     process: Process
     timer: StepTimer
@@ -154,8 +158,9 @@ def _start(
     train_top(groups, num_trained_groups(recipe, 0, len(groups)))
     wrapped = wrap_model(model, cell, process)  # from here on the weights are the same on all processes
     average = None if recipe.ema_decay is None else WeightAverage(model, recipe.ema_decay)
+    proxy = None if recipe.keep_hardest == 1 else Proxy(cell, inputs, autocast, process.device)
     timer = StepTimer(process.device)
-    return _Loop(cell, wrapped, inputs, optimizer, average, autocast, process, timer, progress)
+    return _Loop(cell, wrapped, inputs, optimizer, average, proxy, autocast, process, timer, progress)
 
 
 def _unfreeze(loop: _Loop, model: nn.Module, groups: list[list[nn.Parameter]], epoch: int) -> _Loop:
@@ -202,6 +207,8 @@ def _accumulate_gradients(loop: _Loop, batch: Tensor, epoch: int, step: int) -> 
     for micro_step in range(cell.accumulation_steps):
         start = (loop.process.rank * cell.accumulation_steps + micro_step) * size
         images, targets = training_batch(inputs, batch, drawn, range(start, start + size), image_size)
+        if loop.proxy is not None:
+            images, targets = loop.proxy.hardest(images, targets, _lr(loop, epoch, step))
         is_last = micro_step + 1 == cell.accumulation_steps
         if cell.compile == "reduce-overhead":
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # torch's

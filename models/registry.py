@@ -48,6 +48,12 @@ MODELS: dict[str, ModelEntry] = {
         "in the spirit of airbench94: Jordan 2024, arXiv 2404.00498, section 3",
         min_image_size=16,
     ),
+    "fast_cnn_large": ModelEntry(
+        "models.fast_cnn",
+        "fast_cnn_large",
+        "in the spirit of airbench96: Jordan 2024, arXiv 2404.00498, section 4",
+        min_image_size=16,
+    ),
     "vgg11": ModelEntry("models.vgg", "vgg11", f"{_VGG}, configuration A", min_image_size=32),
     "vgg16": ModelEntry("models.vgg", "vgg16", f"{_VGG}, configuration D", min_image_size=32),
     "resnet20": ModelEntry("models.resnet", "resnet20", _THIN),

@@ -12,6 +12,8 @@ import torch
 from harness.datasets.base import Dataset
 from harness.errors import VerdictError
 from harness.run_cell import check_cell
+from models.complexity import measure_complexity
+from models.fast_cnn import proxy_cnn
 from models.registry import MODELS, build_model
 from tests.harness.run_helpers import ONE_PROCESS, RunFunction, small_cell
 
@@ -83,6 +85,23 @@ def test_muon_trains(run: RunFunction, precision: str) -> None:
     muon = {"optimizer": "muon", "muon_lr": 0.05, "epochs": 3}
     _, predictions, _ = run(model="resnet20", recipe=muon, precision=precision)
     assert accuracy(predictions) > 0.9
+
+
+@pytest.mark.parametrize("augmentation", ["flip_crop", "cutmix"])
+def test_the_hardest_half_of_each_batch_is_trained_on_and_counted(
+    run: RunFunction, augmentation: str
+) -> None:
+    selection = {"keep_hardest": 0.5, "epochs": 6}
+    values = {"model": "resnet20", "augmentation": augmentation, "recipe": selection}
+    record, predictions, steps = run("a", **values)
+    _, _, again = run("b", **values)
+    assert accuracy(predictions) > 0.9
+    assert steps["loss"].tobytes() == again["loss"].tobytes()
+    assert record.model is not None
+    with torch.device("meta"):
+        proxy = measure_complexity(proxy_cnn(num_classes=3), image_size=32)
+    flops = record.model.train_flops_per_image // 2 + proxy.train_flops_per_image
+    assert record.model.total_train_flops == 6 * 180 * flops
 
 
 def test_images_larger_than_the_stored_ones_are_made_on_the_device(run: RunFunction) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.fast_cnn import WHITEN_EPSILON, FastCNN, fast_cnn
+from models.fast_cnn import WHITEN_EPSILON, FastCNN, ResidualStage, fast_cnn
 from models.registry import MODELS, build_model
 
 
@@ -144,8 +144,7 @@ def test_whitening_filters_stay_as_they_were_set() -> None:
     model(torch.randn(2, 3, 32, 32)).logsumexp(dim=1).sum().backward()
     optimizer.step()
     assert torch.equal(model.whiten.weight, before)
-    assert model.whiten.bias is not None
-    assert bool(model.whiten.bias.any())
+    assert model.whiten.bias is None
 
 
 def test_fast_cnn_convolutions_copy_their_input_at_the_start() -> None:
@@ -155,6 +154,16 @@ def test_fast_cnn_convolutions_copy_their_input_at_the_start() -> None:
     for conv in convolutions:
         features = torch.randn(1, conv.in_channels, 5, 5)
         torch.testing.assert_close(conv(features)[:, : conv.in_channels], features)
+
+
+def test_the_shortcut_of_fast_cnn_large_is_over_its_last_two_convolutions() -> None:
+    stage = ResidualStage(4, 8).eval()
+    images = torch.randn(2, 4, 8, 8)
+    with torch.no_grad():
+        stage.norm3.weight.zero_()  # nothing but the shortcut is left
+        norm = 1 / (1 + stage.norm1.eps) ** 0.5
+        expected = F.gelu(F.gelu(norm * F.max_pool2d(stage.conv1(images), 2)))
+        torch.testing.assert_close(stage(images), expected)
 
 
 def test_fast_cnn_norms_shift_but_do_not_scale() -> None:
