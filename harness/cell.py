@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from harness.augment.names import operations_of
+from harness.augment.names import shortest_name
 from harness.datasets.names import split_dataset_name
 from harness.errors import UsageError, unknown_name
 from harness.recipe import Recipe, first_problem
@@ -99,8 +99,7 @@ class CellSpec(BaseModel):
     @field_validator("augmentation")
     @classmethod
     def _known_augmentation(cls, value: str) -> str:
-        operations_of(value)
-        return value
+        return shortest_name(value)
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:

@@ -56,7 +56,8 @@ def load_weights(model: nn.Module, model_name: str, source: str, image_size: int
     fitted, notes = _adapt(state, own, head, f"{first_conv_name(model)}.weight")
     _check_fit(fitted, own, f"the weights ({source}) do not fit {model_name}")
     model.load_state_dict(fitted)
-    return replace(weights, note="; ".join([weights.note, *notes]))
+    size = f", made for images of {weights.image_size} pixels" if weights.image_size else ""
+    return replace(weights, note="; ".join([weights.note + size, *notes]))
 
 
 def _adapt(state: State, own: State, head: str, stem: str) -> tuple[State, list[str]]:

@@ -41,10 +41,7 @@ WRAPPERS = ("module.", "_orig_mod.")
 
 @dataclass(frozen=True)
 class Weights:
-    """Where the weights of a model come from, and the images that they were trained on."""
-
-    source: str
-    """As it was asked for: `file:PATH`, `package` or `hub`."""
+    """Which weights they are, and the images that they were trained on."""
 
     sha256: str | None = None
     """Of the file; None where the hub does not say which file it read."""
@@ -89,7 +86,7 @@ def read_file(path: Path) -> tuple[State, Weights]:
         raise ModelError(f"{path} holds no tensors by name: save model.state_dict() with torch.save")
     while prefix := next((each for each in WRAPPERS if all(key.startswith(each) for key in state)), None):
         state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
-    return state, Weights(f"file:{path}", _sha256(path), note=f"weights of {path.name}")
+    return state, Weights(_sha256(path), note=f"weights of {path.name}")
 
 
 def read_package(model: nn.Module, model_name: str) -> tuple[State, Weights]:
@@ -119,9 +116,7 @@ def read_package(model: nn.Module, model_name: str) -> tuple[State, Weights]:
         raise ModelError(f"the weights of {package} are in another order than the layers of {model_name}")
     state = dict(zip(names, state.values(), strict=True))
     mean, std = (127 / 255,) * 3, (128 / 255,) * 3
-    return state, Weights(
-        "package", weights.sha256, mean, std, image_size, f"ImageNet weights of {path.name}"
-    )
+    return state, Weights(weights.sha256, mean, std, image_size, f"ImageNet weights of {path.name}")
 
 
 def read_hub(model_name: str, num_classes: int, image_size: int) -> tuple[State, Weights]:
@@ -163,7 +158,7 @@ def _from_torchvision(bare: str) -> tuple[State, Weights]:
     if bare in WITH_AUX_HEADS:  # trained on pixels in -1..1, to which the library shifts its usual input
         mean = std = (0.5, 0.5, 0.5)
     path = Path(torch.hub.get_dir(), "checkpoints", Path(choice.url).name)
-    return state, Weights("hub", _sha256(path), mean, std, preset.crop_size[0], f"torchvision {choice}")
+    return state, Weights(_sha256(path), mean, std, preset.crop_size[0], f"torchvision {choice}")
 
 
 def _from_timm(bare: str, num_classes: int, image_size: int) -> tuple[State, Weights]:
@@ -174,7 +169,6 @@ def _from_timm(bare: str, num_classes: int, image_size: int) -> tuple[State, Wei
     hub = importlib.import_module("huggingface_hub")
     path = config.hf_hub_id and hub.try_to_load_from_cache(config.hf_hub_id, "model.safetensors")
     return donor.state_dict(), Weights(
-        "hub",
         _sha256(Path(path)) if isinstance(path, str) else None,
         config.mean,
         config.std,

@@ -63,3 +63,13 @@ def operations_of(augmentation: str) -> tuple[str, ...]:
         if operation in MIXING:
             raise UsageError(f"augmentation '{augmentation}': '{operation}' mixes images: put it last")
     return operations
+
+
+def shortest_name(augmentation: str) -> str:
+    """The name of an augmentation, where its operations have one: `flip_crop` for `flip+crop`.
+
+    Raises:
+        UsageError: see `operations_of`.
+    """
+    operations = operations_of(augmentation)
+    return next((name for name, named in AUGMENTATIONS.items() if named == operations), augmentation)

@@ -326,6 +326,11 @@ def test_the_micro_batch_is_the_global_batch_shared_by_processes_and_steps() -> 
     assert make_cell(**FULL).micro_batch_size == 1024 // (2 * 4)
 
 
+def test_an_augmentation_by_name_and_by_its_operations_is_the_same_cell() -> None:
+    assert changed(augmentation="flip+crop") == changed(augmentation="flip_crop")
+    assert changed(augmentation="crop+flip").cell_id != changed(augmentation="flip_crop").cell_id
+
+
 def test_where_the_weights_lie_counts_only_without_their_hash() -> None:
     here, there = "file:/here", "file:/there"
     assert changed(pretrained=here).cell_id != changed(pretrained=there).cell_id

@@ -27,6 +27,12 @@ def test_convolutional_models_are_trained_by_sgd_and_those_of_patches_or_from_el
     assert optimizers["vit_tiny"] == optimizers["mlp_mixer"] == optimizers["timm:x"] == "adamw"
 
 
+def test_the_fast_nets_are_trained_by_muon_and_the_large_one_on_the_hardest_half() -> None:
+    assert recipe_for("fast_cnn", "fast", {}).optimizer == "muon"
+    large = recipe_for("fast_cnn_large", "standard", {})
+    assert (large.optimizer, large.keep_hardest) == ("muon", 0.5)
+
+
 def test_an_override_replaces_one_field_only() -> None:
     changed = recipe_for("resnet20", "fast", {"epochs": 3})
     assert changed == recipe_for("resnet20", "fast", {}).model_copy(update={"epochs": 3})

@@ -61,7 +61,6 @@ def test_weights_are_loaded_with_their_head_where_the_classes_are_as_many(
     weights = load_weights(model, "resnet20", source, image_size=32)
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, state[key]), key
-    assert weights.source == source
     assert weights.note == "weights of resnet20.pth"
 
 

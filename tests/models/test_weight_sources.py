@@ -51,7 +51,6 @@ def test_a_file_gives_back_what_was_saved_and_its_hash(tmp_path: Path, name: str
     save(state, path)
     found, weights = read_file(path)
     assert_same(found, state)
-    assert weights.source == f"file:{path}"
     assert weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert weights.mean is None
     assert weights.std is None
@@ -134,7 +133,7 @@ def test_the_names_of_a_package_become_those_of_the_model() -> None:
     assert [(key, tensor.shape) for key, tensor in state.items()] == [
         (key, tensor.shape) for key, tensor in model.state_dict().items()
     ]
-    assert (weights.source, weights.image_size) == ("package", 224)
+    assert weights.image_size == 224
     pixel = torch.tensor([0.0, 127.0, 255.0])
     assert weights.mean is not None
     assert weights.std is not None
@@ -225,7 +224,7 @@ def test_weights_of_torchvision_come_from_its_cache(
     used = create(f"torchvision:{name}", num_classes=1000, image_size=32).state_dict().keys()
     assert_same(state, {key: expected.state_dict()[key] for key in used})
     preset = choice.transforms()
-    assert (weights.source, weights.mean, weights.image_size) == ("hub", mean, preset.crop_size[0])
+    assert (weights.mean, weights.image_size) == (mean, preset.crop_size[0])
     assert weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert choice.name in weights.note
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.augment.names import AUGMENTATIONS, MIXING, OPERATIONS, operations_of
+from harness.augment.names import AUGMENTATIONS, MIXING, OPERATIONS, operations_of, shortest_name
 from harness.errors import UsageError
 
 
@@ -22,6 +22,16 @@ def test_every_named_augmentation_is_made_of_known_operations(name: str) -> None
     operations = operations_of(name)
     assert operations == AUGMENTATIONS[name]
     assert set(operations) <= {*OPERATIONS, *MIXING}
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_operations_that_have_a_name_are_known_by_it(name: str) -> None:
+    assert shortest_name("+".join(AUGMENTATIONS[name]) or "none") == name
+    assert shortest_name(name) == name
+
+
+def test_operations_without_a_name_stay_as_they_are() -> None:
+    assert shortest_name("crop+flip") == "crop+flip"
 
 
 @pytest.mark.parametrize(
