@@ -13,31 +13,40 @@ from harness.process import Process
 
 
 class Clock:
-    """Seconds spent in each named span since the clock was made. Spans do not nest."""
+    """Seconds spent in each named span since the clock was made; time in an inner span is not the outer's."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._start = time.perf_counter()
+        self._start = self._since = time.perf_counter()
         self._open: str | None = None
         self.spans_s: dict[str, float] = defaultdict(float)
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
         """Add the time of the block to `name`; the device is synchronised at both ends."""
-        assert self._open is None, f"span {name} opened inside {self._open}"
-        self._open = name
-        self._process.synchronize()
-        start = time.perf_counter()
+        outer = self._open
+        self._switch(name)
         try:
             yield
-            self._process.synchronize()
         finally:
-            self.spans_s[name] += time.perf_counter() - start
-            self._open = None
+            self._switch(outer)
 
     def wall_s(self) -> float:
-        """Seconds since the clock was made."""
+        """Seconds since the clock was made, and those that were carried over."""
         return time.perf_counter() - self._start
+
+    def carry_over(self, spans_s: dict[str, float], wall_s: float) -> None:
+        """Add the times of an earlier attempt, which this one goes on with."""
+        for name, seconds in spans_s.items():
+            self.spans_s[name] += seconds
+        self._start -= wall_s
+
+    def _switch(self, name: str | None) -> None:
+        self._process.synchronize()
+        now = time.perf_counter()
+        if self._open is not None:
+            self.spans_s[self._open] += now - self._since
+        self._open, self._since = name, now
 
 
 class StepTimer:

@@ -119,6 +119,8 @@ class WeightAverage:
         self._num_updates = 0
         self._live = _float_state(model)
         self._average = [tensor.detach().clone() for tensor in self._live]
+        self.buffers = self._average[len(list(model.parameters())) :]
+        """Averages of the running statistics, which each process has for itself."""
 
     @torch.no_grad()
     def update(self) -> None:
@@ -126,6 +128,17 @@ class WeightAverage:
         self._num_updates += 1
         decay = min(self._decay, (1 + self._num_updates) / (10 + self._num_updates))
         torch._foreach_lerp_(self._average, self._live, 1 - decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The average, to go on from."""
+        return {"num_updates": self._num_updates, "average": self._average}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from an average that was saved."""
+        self._num_updates = state["num_updates"]
+        for average, kept in zip(self._average, state["average"], strict=True):
+            average.copy_(kept)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -61,6 +61,21 @@ class Process:
         tensor = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
         return tensor.item()
+
+    def largest_on_hosts(self, values: list[int]) -> list[int]:
+        """The largest of each value over all processes; no GPU is waited for."""
+        tensor = torch.tensor(values, dtype=torch.int64)
+        if self.world_size > 1:
+            dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=self.host_group)
+        return tensor.tolist()
+
+    def gather(self, value: T) -> list[T]:
+        """The `value` of every process, in order of rank; an empty list on all but the main process."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.world_size if self.is_main else None
+        dist.gather_object(value, values, group=self.host_group)
+        return values or []
 
     def agree(self, value: T) -> T:
         """The main process's `value`, on every process."""

@@ -77,7 +77,7 @@ class CellProgress:
         if self._console is not None:
             try:
                 self._log_path.parent.mkdir(parents=True, exist_ok=True)
-                self._log = self._log_path.open("w", encoding="utf-8", buffering=1)
+                self._log = self._log_path.open("a", encoding="utf-8", buffering=1)
             except OSError as error:
                 raise storage_error(self._log_path, error) from error
         self.line(f"{self._title}: {self._cell.label()}")
@@ -114,6 +114,11 @@ class CellProgress:
         """One optimizer step was queued."""
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
+
+    def skip(self, num_steps: int) -> None:
+        """So many steps were taken before, in an earlier attempt."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=num_steps)
 
     def epoch(self, row: EpochRow, images_per_s: float) -> None:
         """One epoch was trained and scored."""

@@ -5,6 +5,7 @@
                    predictions.npz   logits and labels of every validation and test image, in data set order
                    steps.npz         loss and seconds of every optimizer step
                    log.txt           what was printed about the cell
+                   checkpoint/       the state of a training that is not over
                    attempts/         records of earlier attempts that failed
 
 Missing means null, with the reason in `unavailable`; never 0 and never a guess.
@@ -74,10 +75,16 @@ class Measurements(_Value):
     write_time_s: float
     """Time spent on writing the predictions and the steps."""
 
+    checkpoint_time_s: float = 0.0
+    """Spent on writing checkpoints."""
+
     other_time_s: float
     """Wall time that none of the named spans covers."""
 
     num_steps: int
+    num_resumes: int = 0
+    """How often training went on from a checkpoint; the times are then those of all attempts up to it."""
+
     warmup_steps: int
     """Leading steps left out of the throughput."""
 

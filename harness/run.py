@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from harness.record import Environment
     from harness.run_cell import Run
 
+CHECKPOINT_MINUTES = 10.0
 EXIT_SOME_FAILED = 1
 STALE_AFTER_S = 3600  # another launcher may be writing into the same folder
 
@@ -128,6 +129,12 @@ def command(
     threads: Annotated[
         int | None, _option("threads", RUN, "CPU threads of each process (its share of the cores)")
     ] = None,
+    checkpoint_minutes: Annotated[
+        float, _option("checkpoint-minutes", RUN, "time between checkpoints; 0: only when stopped (10)")
+    ] = CHECKPOINT_MINUTES,
+    checkpoint_epochs: Annotated[
+        int | None, _option("checkpoint-epochs", RUN, "a checkpoint also after every so many epochs")
+    ] = None,
     list_names: Annotated[
         bool, _option("list", RUN, "print the models, augmentations and recipes there are, and stop")
     ] = False,
@@ -165,14 +172,26 @@ def command(
         raise UsageError("--cell says all about the cell: leave out the other options that describe one")
     cells = [read_cell(cell)] if cell else matrix_cells(preset, axes, fields, num_processes)
     _check_data_options(cells[0], data_dir, allow_unofficial_data)
-    num_failed = run_cells(cells, data_dir or ROOT / "data", allow_unofficial_data, out, cpu, threads)
+    if checkpoint_minutes < 0 or (checkpoint_epochs or 1) < 1:
+        raise UsageError("--checkpoint-minutes: expected 0 or more; --checkpoint-epochs: 1 or more")
+    data_dir = data_dir or ROOT / "data"
+    every = (60 * checkpoint_minutes or None, checkpoint_epochs)
+    num_failed = run_cells(cells, data_dir, allow_unofficial_data, out, cpu, threads, every)
     raise typer.Exit(EXIT_SOME_FAILED if num_failed else 0)
 
 
 def run_cells(
-    cells: list[CellSpec], data_dir: Path, allow_unofficial: bool, out: Path, cpu: bool, threads: int | None
+    cells: list[CellSpec],
+    data_dir: Path,
+    allow_unofficial: bool,
+    out: Path,
+    cpu: bool,
+    threads: int | None,
+    checkpoint_every: tuple[float | None, int | None] = (60 * CHECKPOINT_MINUTES, None),
 ) -> int:
     """Run the cells that are not finished, and rank all that are; how many failed.
+
+    `checkpoint_every` so many seconds and epochs the state of a training is saved; None is never.
 
     All cells share one data set and image size, those of the first.
 
@@ -207,7 +226,10 @@ def run_cells(
     environment = describe_environment(process)
     reporter.line(_headline(cells, pending, data, environment))
     command = shlex.join(sys.argv)
-    runs = [Run(cell, data, process, environment, out / cell.cell_id, command) for cell in pending]
+    runs = [
+        Run(cell, data, process, environment, out / cell.cell_id, command, *checkpoint_every)
+        for cell in pending
+    ]
     num_failed = _run_all(runs, reporter, out)
     if process.is_main:
         write_csv(out)

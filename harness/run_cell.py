@@ -15,6 +15,7 @@ from torch import Tensor
 from harness.augment.pipeline import Augmentation
 from harness.batches import Inputs, show_images
 from harness.cell import CellSpec
+from harness.checkpoint import delete_checkpoints
 from harness.clock import Clock
 from harness.datasets.base import Dataset
 from harness.datasets.device_loader import DeviceImages, Normalizer, channel_statistics
@@ -30,8 +31,10 @@ from harness.progress import CellProgress, Reporter
 from harness.record import Environment, Measurements, Record, write_record
 from harness.run_dir import now, open_run_dir, record_failure, write_results
 from harness.seeding import seed_everything
+from harness.stopping import Stopping
 from harness.strategy import check_compile
-from harness.train import CURE, Training, train
+from harness.train import CURE, train
+from harness.training_state import Saving, Training
 from models.pretrained import split_head
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -50,6 +53,11 @@ class Run:
     run_dir: Path
     command: str
     """The command line that started it, for the record."""
+
+    checkpoint_every_s: float | None = None
+    """Seconds between two checkpoints; None: one is written only where a signal asks for it."""
+
+    checkpoint_every_epochs: int | None = None
 
 
 def run_cell(run: Run, reporter: Reporter, title: str) -> Record:
@@ -120,7 +128,9 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
 
     seed_everything(cell.seed, "train", process.rank)
     progress.start(num_steps=cell.recipe.epochs * steps_per_epoch)
-    training = train(cell, model, inputs, autocast, process, clock, progress)
+    with Stopping(process, run.checkpoint_every_s) as stopping:
+        saving = Saving(run.run_dir / "checkpoint", stopping, run.checkpoint_every_epochs)
+        training = train(cell, model, inputs, autocast, process, clock, progress, saving)
 
     with clock.span("evaluate"):
         logits = predict(model, inputs.test, inputs.normalize, autocast, process)
@@ -149,6 +159,7 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
     )
     if process.is_main:
         write_record(run.run_dir, record)
+        delete_checkpoints(run.run_dir / "checkpoint")
         progress.line(f"  epoch {training.selected_epoch} scored, {measurements.wall_time_s:,.1f} s in all")
     process.wait_for_all()
     return record
@@ -233,8 +244,10 @@ def _measure(
         train_time_s=spans["train"],
         evaluate_time_s=spans["evaluate"],
         write_time_s=spans["write"],
+        checkpoint_time_s=spans["checkpoint"],
         other_time_s=wall - sum(spans.values()),
         num_steps=len(training.step_times_s),
+        num_resumes=training.num_resumes,
         warmup_steps=warmup,
         images_per_s=cell.recipe.batch_size / median(training.step_times_s[warmup:]),
         peak_resident_mib=_largest(peak.resident_mib, process),

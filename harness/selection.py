@@ -11,6 +11,8 @@ airbench96 does to reach 96% on CIFAR-10 with less than half of the compute (Kel
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -63,3 +65,17 @@ class Proxy:
         self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
         return images_BCHW[kept].contiguous(memory_format=torch.channels_last), targets[kept]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The net and its optimizer, to go on from."""
+        return {
+            "net": self.net.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that was saved."""
+        self.net.load_state_dict(state["net"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from harness.batches import Inputs, training_batch
 from harness.cell import CellSpec
@@ -29,52 +28,13 @@ from harness.progress import CellProgress
 from harness.record import EpochRow
 from harness.seeding import generator_for
 from harness.selection import Proxy
+from harness.stopping import Ask
 from harness.strategy import gradient_exchange, wrap_model
+from harness.training_state import Loop, Saving, Training, restore_training, save_training
 from harness.tuning import hold_frozen_statistics, num_trained_groups, train_top, trainable_groups
 
 COMPILE_PASSES = 3
 CURE = "try a lower learning rate or more warm-up"
-
-
-@dataclass
-class Training:
-    """What a training left; the model carries the weights of the selected epoch."""
-
-    history: list[EpochRow] = field(default_factory=list)
-    step_losses: list[float] = field(default_factory=list)
-    """Mean loss of every global batch."""
-
-    step_times_s: list[float] = field(default_factory=list)
-    selected_epoch: int = 0
-    """From 1."""
-
-    val_logits: Tensor | None = None
-    """Of the selected epoch."""
-
-
-@dataclass(frozen=True)
-class _Loop:
-    """What stays the same from the first step to the last."""
-
-    cell: CellSpec
-    model: nn.Module
-    """As wrapped by the strategy."""
-
-    inputs: Inputs
-    optimizer: Optimizer
-    average: WeightAverage | None
-    proxy: Proxy | None
-    """Chooses the images of a batch that are trained on; None: all of them."""
-
-    autocast: Autocast
-    process: Process
-    timer: StepTimer
-    progress: CellProgress
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches only: the images left over differ from epoch to epoch."""
-        return len(self.inputs.fit) // self.cell.recipe.batch_size
 
 
 def train(
@@ -85,63 +45,75 @@ def train(
     process: Process,
     clock: Clock,
     progress: CellProgress,
+    saving: Saving | None = None,
 ) -> Training:
     """Train `model` in place and leave the weights of the selected epoch in it.
 
     The selected epoch is the one with the best accuracy on the held-out images (the lower loss
-    where two are equal), or the last one when none are held out.
+    where two are equal), or the last one when none are held out. With `saving`, the training goes on
+    from the newest checkpoint, and the losses are those of a training that was never stopped.
 
     Raises:
         DivergedError: the loss of a step is not a finite number.
+        KeyboardInterrupt: a signal asked for it; a checkpoint was written.
     """
     recipe = cell.recipe
     groups = trainable_groups(model) if recipe.tuning == "gradual" else []
-    loop = _start(cell, model, groups, inputs, autocast, process, progress)
-    average = loop.average
+    loop = _start(cell, model, groups, inputs, autocast, process, clock, progress, saving)
     if cell.compile != "none":
         with clock.span("compile"):
             _compile(loop)
     training = Training()
-    best: tuple[float, float] | None = None
-    best_state: dict[str, Tensor] = {}
+    restore_training(loop, training)
+    trained = 0  # epoch whose layers are those that get gradients now
 
-    for epoch in range(recipe.epochs):
-        before_s = clock.spans_s["train"]
-        loop = _unfreeze(loop, model, groups, epoch)
+    while training.epoch < recipe.epochs:
+        epoch = training.epoch
+        loop, trained = _unfreeze(loop, groups, epoch, since=trained), epoch
         with clock.span("train"):
-            losses = _train_epoch(loop, epoch)
+            losses = _train_epoch(loop, training)
         training.step_times_s += loop.timer.read()
         training.step_losses += losses.tolist()
         _check_finite(cell, losses, epoch)
-
-        with clock.span("evaluate"), nullcontext() if average is None else average.applied():
+        with clock.span("evaluate"), nullcontext() if loop.average is None else loop.average.applied():
             average_running_statistics(model, process)
-            val_loss = val_accuracy = None
-            if inputs.val is not None:
-                val_logits = predict(model, inputs.val, inputs.normalize, autocast, process)
-                val_accuracy = accuracy(val_logits, inputs.val.labels)
-                val_loss = mean_loss(val_logits, inputs.val.labels)
-                if not math.isfinite(val_loss):
-                    raise DivergedError(f"the validation loss became {val_loss} in epoch {epoch + 1}: {CURE}")
-                if best is None or (val_accuracy, -val_loss) > best:
-                    best = (val_accuracy, -val_loss)
-                    training.selected_epoch, training.val_logits = epoch + 1, val_logits
-                    best_state = _copy_state(model)
-            elif epoch + 1 == recipe.epochs:
-                training.selected_epoch, best_state = epoch + 1, _copy_state(model)
+            val_loss, val_accuracy = _select(loop, training)
         row = EpochRow(
             epoch=epoch + 1,
             train_loss=losses.double().mean().item(),
             val_loss=val_loss,
             val_accuracy=val_accuracy,
             lr=_lr(loop, epoch, loop.steps_per_epoch - 1),
-            train_time_s=clock.spans_s["train"] - before_s,
+            train_time_s=clock.spans_s["train"] - training.epoch_start_s,
         )
         training.history.append(row)
         progress.epoch(row, loop.steps_per_epoch * recipe.batch_size / row.train_time_s)
+        training.epoch, training.step, training.epoch_losses = epoch + 1, 0, None
+        training.epoch_start_s = clock.spans_s["train"]
+        every = None if saving is None else saving.every_epochs
+        if every is not None and (epoch + 1) % every == 0 and epoch + 1 < recipe.epochs:
+            save_training(loop, training)
 
-    model.load_state_dict(best_state)
+    model.load_state_dict(training.selected_state)
     return training
+
+
+def _select(loop: Loop, training: Training) -> tuple[float | None, float | None]:
+    """Score the held-out images and keep the weights if they are the best yet; loss and accuracy."""
+    inputs, epoch = loop.inputs, training.epoch
+    if inputs.val is None:
+        if epoch + 1 == loop.cell.recipe.epochs:
+            training.selected_epoch, training.selected_state = epoch + 1, _copy_state(loop.model)
+        return None, None
+    logits = predict(loop.model, inputs.val, inputs.normalize, loop.autocast, loop.process)
+    val_accuracy, val_loss = accuracy(logits, inputs.val.labels), mean_loss(logits, inputs.val.labels)
+    if not math.isfinite(val_loss):
+        raise DivergedError(f"the validation loss became {val_loss} in epoch {epoch + 1}: {CURE}")
+    if training.selected_score is None or (val_accuracy, -val_loss) > training.selected_score:
+        training.selected_score = (val_accuracy, -val_loss)
+        training.selected_epoch, training.val_logits = epoch + 1, logits
+        training.selected_state = _copy_state(loop.model)
+    return val_loss, val_accuracy
 
 
 def _start(
@@ -151,42 +123,55 @@ def _start(
     inputs: Inputs,
     autocast: Autocast,
     process: Process,
+    clock: Clock,
     progress: CellProgress,
-) -> _Loop:
+    saving: Saving | None,
+) -> Loop:
     recipe = cell.recipe
     optimizer = make_optimizer(model, recipe, process.device)  # while every layer is trainable
     train_top(groups, num_trained_groups(recipe, 0, len(groups)))
-    wrapped = wrap_model(model, cell, process)  # from here on the weights are the same on all processes
-    average = None if recipe.ema_decay is None else WeightAverage(model, recipe.ema_decay)
-    proxy = None if recipe.keep_hardest == 1 else Proxy(cell, inputs, autocast, process.device)
-    timer = StepTimer(process.device)
-    return _Loop(cell, wrapped, inputs, optimizer, average, proxy, autocast, process, timer, progress)
+    return Loop(
+        cell=cell,
+        model=model,
+        wrapped=wrap_model(model, cell, process),  # from here on the weights are the same on all processes
+        inputs=inputs,
+        optimizer=optimizer,
+        average=None if recipe.ema_decay is None else WeightAverage(model, recipe.ema_decay),
+        proxy=None if recipe.keep_hardest == 1 else Proxy(cell, inputs, autocast, process.device),
+        autocast=autocast,
+        process=process,
+        clock=clock,
+        timer=StepTimer(process.device),
+        progress=progress,
+        saving=saving,
+    )
 
 
-def _unfreeze(loop: _Loop, model: nn.Module, groups: list[list[nn.Parameter]], epoch: int) -> _Loop:
-    """Let the groups of layers get gradients whose time comes with this epoch."""
+def _unfreeze(loop: Loop, groups: list[list[nn.Parameter]], epoch: int, since: int) -> Loop:
+    """Let the groups of layers get gradients whose time has come in `epoch`, but not yet in `since`."""
     recipe = loop.cell.recipe
     num_trained = num_trained_groups(recipe, epoch, len(groups))
-    if epoch == 0 or num_trained == num_trained_groups(recipe, epoch - 1, len(groups)):
+    if num_trained == num_trained_groups(recipe, since, len(groups)):
         return loop
     train_top(groups, num_trained)
-    return replace(loop, model=wrap_model(model, loop.cell, loop.process))
+    return replace(loop, wrapped=wrap_model(loop.model, loop.cell, loop.process))
 
 
-def _train_epoch(loop: _Loop, epoch: int) -> Tensor:
-    """Take every step of an epoch; the mean loss of each global batch, [steps_per_epoch]."""
-    cell, recipe = loop.cell, loop.cell.recipe
-    loop.model.train()
+def _train_epoch(loop: Loop, training: Training) -> Tensor:
+    """Take the steps of an epoch that are not taken; the mean loss of each batch, [steps_per_epoch]."""
+    cell, recipe, epoch = loop.cell, loop.cell.recipe, training.epoch
+    loop.wrapped.train()
     if recipe.tuning == "gradual":
-        hold_frozen_statistics(loop.model)
+        hold_frozen_statistics(loop.wrapped)
     order = epoch_order(len(loop.inputs.fit), generator_for(cell.seed, "order", epoch))
     order = order.to(loop.inputs.fit.index_device)  # once, so that no step waits for a copy
-    losses = torch.zeros(loop.steps_per_epoch, device=loop.process.device)
+    if training.epoch_losses is None:
+        training.epoch_losses = torch.zeros(loop.steps_per_epoch, device=loop.process.device)
     loop.timer.mark()
-    for step in range(loop.steps_per_epoch):
+    for step in range(training.step, loop.steps_per_epoch):
         batch = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
         set_lr(loop.optimizer, _lr(loop, epoch, step))
-        losses[step] = _accumulate_gradients(loop, batch, epoch, step)
+        training.epoch_losses[step] = _accumulate_gradients(loop, batch, epoch, step)
         loop.autocast.scaler.step(loop.optimizer)
         loop.autocast.scaler.update()
         loop.optimizer.zero_grad(set_to_none=True)
@@ -194,10 +179,22 @@ def _train_epoch(loop: _Loop, epoch: int) -> Tensor:
             loop.average.update()
         loop.timer.mark()
         loop.progress.step()
-    return loop.process.sum(losses).div_(loop.process.world_size)
+        training.step = step + 1
+        _save_if_asked(loop, training)
+    return loop.process.sum(training.epoch_losses).div_(loop.process.world_size)
 
 
-def _accumulate_gradients(loop: _Loop, batch: Tensor, epoch: int, step: int) -> Tensor:
+def _save_if_asked(loop: Loop, training: Training) -> None:
+    ask = Ask.NOTHING if loop.saving is None else loop.saving.stopping.asked()
+    if ask is Ask.NOTHING:
+        return
+    save_training(loop, training)
+    if ask is Ask.STOP:
+        loop.progress.line(f"  stopped in epoch {training.epoch + 1}, after step {training.step}")
+        raise KeyboardInterrupt
+
+
+def _accumulate_gradients(loop: Loop, batch: Tensor, epoch: int, step: int) -> Tensor:
     """Leave the gradient of the global batch's mean loss in the model; this process's mean loss."""
     cell, inputs = loop.cell, loop.inputs
     size = cell.micro_batch_size
@@ -212,9 +209,9 @@ def _accumulate_gradients(loop: _Loop, batch: Tensor, epoch: int, step: int) -> 
         is_last = micro_step + 1 == cell.accumulation_steps
         if cell.compile == "reduce-overhead":
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # torch's
-        with gradient_exchange(loop.model, is_last):
+        with gradient_exchange(loop.wrapped, is_last):
             with loop.autocast.context(), fast_gradients(cell, loop.process.device):
-                logits = loop.model(images)
+                logits = loop.wrapped(images)
             loss = F.cross_entropy(logits.float(), targets, label_smoothing=cell.recipe.label_smoothing)
             loss = loss / cell.accumulation_steps
             loop.autocast.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's
@@ -222,7 +219,7 @@ def _accumulate_gradients(loop: _Loop, batch: Tensor, epoch: int, step: int) -> 
     return total
 
 
-def _compile(loop: _Loop) -> None:
+def _compile(loop: Loop) -> None:
     """Go forth and back a few times, so that compiling is over before the first step is timed.
 
     CUDA graphs are recorded the second time and replayed the third.
@@ -231,17 +228,17 @@ def _compile(loop: _Loop) -> None:
     kept = _copy_state(loop.model)
     images = torch.zeros(cell.micro_batch_size, 3, cell.image_size, cell.image_size, device=device)
     images = images.to(memory_format=torch.channels_last)
-    loop.model.train()
+    loop.wrapped.train()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for _ in range(COMPILE_PASSES):
             with loop.autocast.context():
-                logits = loop.model(images)
+                logits = loop.wrapped(images)
             logits.float().sum().backward()
             loop.optimizer.zero_grad(set_to_none=True)
     loop.model.load_state_dict(kept)
 
 
-def _lr(loop: _Loop, epoch: int, step: int) -> float:
+def _lr(loop: Loop, epoch: int, step: int) -> float:
     recipe, steps_per_epoch = loop.cell.recipe, loop.steps_per_epoch
     return lr_at(recipe, epoch * steps_per_epoch + step, recipe.epochs * steps_per_epoch)
 

@@ -75,6 +75,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("label_smoothing", "", "share of the label spread", "recipe.label_smoothing"),
     Column("start_scale", "", "first image size over the full one", "recipe.start_scale"),
     Column("full_scale_at", "", "share of the epochs until the full size", "recipe.full_scale_at"),
+    Column("keep_hardest", "", "share of each batch that is trained on", "recipe.keep_hardest"),
     Column("tuning", "", "what of a pre-trained model is trained", "recipe.tuning"),
     Column("layer_lr_decay", "", "learning rate from one group of layers down", "recipe.layer_lr_decay"),
     Column("ema_decay", "", "of the weights that are evaluated", "recipe.ema_decay"),
@@ -112,6 +113,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("images_per_s", "images/s", "training, median step, all processes", "measurements.images_per_s"),
     Column("num_steps", "steps", "optimizer steps", "measurements.num_steps"),
+    Column("num_resumes", "", "how often training went on from a checkpoint", "measurements.num_resumes"),
     Column("wall_time_s", "s", "from setting up the cell to its record", "measurements.wall_time_s"),
     Column(
         "startup_time_s",
@@ -129,6 +131,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("train_time_s", "s", "training steps", "measurements.train_time_s"),
     Column("evaluate_time_s", "s", "validation and test", "measurements.evaluate_time_s"),
     Column("write_time_s", "s", "writing the predictions and steps", "measurements.write_time_s"),
+    Column("checkpoint_time_s", "s", "writing checkpoints", "measurements.checkpoint_time_s"),
     Column("other_time_s", "s", "wall time in no other span", "measurements.other_time_s"),
     Column("peak_resident_mib", "MiB", "of one process, CPU runs", "measurements.peak_resident_mib"),
     Column("peak_allocated_mib", "MiB", "by tensors on one GPU", "measurements.peak_allocated_mib"),

@@ -44,7 +44,7 @@ def records(runs: Path) -> dict[str, Record]:
     [
         (
             ["--model", "fast_cn"],
-            "unknown model 'fast_cn': did you mean fast_cnn? valid: convmixer",
+            "unknown model 'fast_cn': did you mean fast_cnn or fast_cnn_large? valid: convmixer",
         ),
         (["--augment", "flipcrop"], "unknown augmentation 'flipcrop': did you mean flip_crop"),
         (["--dataset", "cifar11"], "unknown dataset 'cifar11': did you mean cifar10"),

@@ -1,0 +1,199 @@
+"""Everything that a training consists of between two steps: to be saved, and to go on from.
+
+What follows from the cell and the position alone (order of the images, augmentation, learning rate,
+frozen layers) is not saved but made again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from harness.batches import Inputs
+from harness.cell import CellSpec
+from harness.checkpoint import newest_checkpoint, save_checkpoint
+from harness.clock import Clock, StepTimer
+from harness.errors import StorageError
+from harness.optimizer import WeightAverage
+from harness.precision import Autocast
+from harness.process import Process
+from harness.progress import CellProgress
+from harness.record import EpochRow
+from harness.selection import Proxy
+from harness.stopping import Stopping
+
+
+@dataclass
+class Training:
+    """Where a training stands and, at its end, what it left; the model carries the selected weights then."""
+
+    history: list[EpochRow] = field(default_factory=list)
+    step_losses: list[float] = field(default_factory=list)
+    """Mean loss of every global batch of the epochs that are over."""
+
+    step_times_s: list[float] = field(default_factory=list)
+    selected_epoch: int = 0
+    """From 1."""
+
+    selected_score: tuple[float, float] | None = None
+    """Accuracy and negative loss on the held-out images."""
+
+    selected_state: dict[str, Tensor] = field(default_factory=dict)
+    val_logits: Tensor | None = None
+    """Of the selected epoch."""
+
+    epoch: int = 0
+    """The epoch that it stands in, from 0."""
+
+    step: int = 0
+    """Steps of this epoch that are taken."""
+
+    epoch_losses: Tensor | None = None
+    """This process's mean loss of these steps, [steps_per_epoch]."""
+
+    epoch_start_s: float = 0.0
+    """Seconds of training before this epoch."""
+
+    num_resumes: int = 0
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Where the state of a training is saved, and when."""
+
+    folder: Path
+    stopping: Stopping
+    every_epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What stays the same from the first step to the last."""
+
+    cell: CellSpec
+    model: nn.Module
+    """The model itself."""
+
+    wrapped: nn.Module
+    """As the strategy trains it."""
+
+    inputs: Inputs
+    optimizer: Optimizer
+    average: WeightAverage | None
+    proxy: Proxy | None
+    """Chooses the images of a batch that are trained on; None: all of them."""
+
+    autocast: Autocast
+    process: Process
+    clock: Clock
+    timer: StepTimer
+    progress: CellProgress
+    saving: Saving | None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches only: the images left over differ from epoch to epoch."""
+        return len(self.inputs.fit) // self.cell.recipe.batch_size
+
+
+def save_training(loop: Loop, training: Training) -> None:
+    """Write a checkpoint; where that fails, say so and go on, since the training is worth more."""
+    assert loop.saving is not None
+    training.step_times_s += loop.timer.read()
+    with loop.clock.span("checkpoint"):
+        own = loop.process.gather(_own_state(loop, training))
+        if loop.process.is_main:
+            step = training.epoch * loop.steps_per_epoch + training.step
+            state = _shared_state(loop, training) | {"own": own}
+            try:
+                save_checkpoint(loop.saving.folder, step, loop.model.state_dict(), state)
+            except StorageError as error:
+                loop.progress.line(f"warning: no checkpoint: {error}")
+    loop.timer.mark()
+
+
+def restore_training(loop: Loop, training: Training) -> None:
+    """Go on from the newest checkpoint, where there is one."""
+    if loop.saving is None:
+        return
+    found, problems = newest_checkpoint(loop.saving.folder) if loop.process.is_main else (None, [])
+    for problem in problems:
+        loop.progress.line(f"warning: {problem}, and not used")
+    found = loop.process.agree(found)
+    if found is None:
+        return
+    state, own = found.state, found.state["own"][loop.process.rank]
+    loop.model.load_state_dict(found.weights)
+    loop.optimizer.load_state_dict(state["optimizer"])
+    loop.autocast.scaler.load_state_dict(state["scaler"])
+    if loop.average is not None:
+        loop.average.load_state_dict(state["average"])
+    with torch.no_grad():
+        for buffer, kept in zip(_own_buffers(loop), own["buffers"], strict=True):
+            buffer.copy_(kept)
+    if loop.proxy is not None:
+        loop.proxy.load_state_dict(state["proxy"])
+    torch.set_rng_state(own["rng"])
+    if own["cuda_rng"] is not None:
+        torch.cuda.set_rng_state(own["cuda_rng"], loop.process.device)
+    device = loop.process.device
+    training.history = [EpochRow.model_validate(row) for row in state["history"]]
+    training.step_losses = state["step_losses"].tolist()
+    training.step_times_s = own["step_times_s"].tolist()
+    training.selected_epoch = state["selected_epoch"]
+    training.selected_score = state["selected_score"] and tuple(state["selected_score"])
+    training.selected_state = {name: tensor.to(device) for name, tensor in state["selected_state"].items()}
+    training.val_logits = None if state["val_logits"] is None else state["val_logits"].to(device)
+    training.epoch, training.step = state["epoch"], state["step"]
+    training.epoch_losses = None if own["epoch_losses"] is None else own["epoch_losses"].to(device)
+    training.epoch_start_s = state["epoch_start_s"]
+    training.num_resumes = state["num_resumes"] + 1
+    loop.clock.carry_over(state["spans_s"], state["wall_s"])
+    loop.progress.skip(training.epoch * loop.steps_per_epoch + training.step)
+    loop.progress.line(f"  going on from epoch {training.epoch + 1}, after step {training.step}")
+
+
+def _shared_state(loop: Loop, training: Training) -> dict[str, Any]:
+    """What is the same on every process."""
+    return {
+        "optimizer": loop.optimizer.state_dict(),
+        "scaler": loop.autocast.scaler.state_dict(),
+        "average": None if loop.average is None else loop.average.state_dict(),
+        "proxy": None if loop.proxy is None else loop.proxy.state_dict(),
+        "history": [row.model_dump() for row in training.history],
+        "step_losses": torch.tensor(training.step_losses, dtype=torch.float64),
+        "selected_epoch": training.selected_epoch,
+        "selected_score": training.selected_score and list(training.selected_score),
+        "selected_state": training.selected_state,
+        "val_logits": training.val_logits,
+        "epoch": training.epoch,
+        "step": training.step,
+        "epoch_start_s": training.epoch_start_s,
+        "num_resumes": training.num_resumes,
+        "spans_s": dict(loop.clock.spans_s),
+        "wall_s": loop.clock.wall_s(),
+    }
+
+
+def _own_state(loop: Loop, training: Training) -> dict[str, Any]:
+    """What each process has for itself: its losses, running statistics and random numbers."""
+    is_cuda = loop.process.device.type == "cuda"
+    losses = training.epoch_losses
+    return {
+        "buffers": [buffer.cpu() for buffer in _own_buffers(loop)],
+        "rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state(loop.process.device) if is_cuda else None,
+        "epoch_losses": None if losses is None else losses.cpu(),
+        "step_times_s": torch.tensor(training.step_times_s, dtype=torch.float64),
+    }
+
+
+def _own_buffers(loop: Loop) -> list[Tensor]:
+    """Running statistics and their averages: each process has those of its part of the batches."""
+    buffers = [buffer for buffer in loop.model.buffers() if buffer.is_floating_point()]
+    return buffers if loop.average is None else buffers + loop.average.buffers

@@ -1,0 +1,175 @@
+"""A training that was stopped goes on as if it had not been: the same losses, logits and bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.progress import CellProgress
+from models.registry import build_model
+from tests.harness.run_helpers import RunFunction
+
+STEPS_PER_EPOCH = 9  # 180 images to train on, in batches of 20
+
+Stop = Callable[[int], None]
+
+
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> Stop:
+    """Sends this process SIGTERM after so many steps, once."""
+    step = CellProgress.step
+
+    def arrange(num_steps: int) -> None:
+        left = [num_steps]
+
+        def counted(self: CellProgress) -> None:
+            step(self)
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        monkeypatch.setattr(CellProgress, "step", counted)
+
+    return arrange
+
+
+def save_after_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = CellProgress.step
+
+    def save_now(self: CellProgress) -> None:
+        step(self)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    monkeypatch.setattr(CellProgress, "step", save_now)
+
+
+def assert_same_bits(arrays: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert arrays.keys() == expected.keys()
+    for name in arrays:
+        assert arrays[name].tobytes() == expected[name].tobytes(), name
+
+
+MUON = {"optimizer": "muon", "muon_lr": 0.05, "lr": 0.05}
+KINDS: dict[str, dict[str, Any]] = {
+    "sgd": {"recipe": {}},
+    "average, bf16": {"model": "fast_cnn", "precision": "bf16", "recipe": {"ema_decay": 0.9}},
+    "adamw": {"model": "vit_tiny", "recipe": {"optimizer": "adamw", "lr": 1e-3}},
+    "muon on the hardest": {"model": "fast_cnn", "recipe": MUON | {"keep_hardest": 0.5}},
+    "resizing, mixing": {"augmentation": "cutmix", "model": "resnet20", "recipe": {"start_scale": 0.5}},
+    "nothing held out": {"val_fraction": 0, "recipe": {}},
+    "micro-batches": {"accumulation_steps": 2, "recipe": {}},
+    "dropout": {"model": "torchvision:squeezenet1_1", "recipe": {"lr": 0.01}},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "num_steps"),
+    [("sgd", 1), ("sgd", STEPS_PER_EPOCH), *((kind, STEPS_PER_EPOCH + 4) for kind in KINDS)],
+)
+def test_a_stopped_training_goes_on_bit_for_bit(
+    run: RunFunction, stop_after: Stop, kind: str, num_steps: int
+) -> None:
+    values = {**KINDS[kind], "recipe": {"epochs": 3, **KINDS[kind]["recipe"]}}
+    _, predictions, steps = run("whole", **values)
+    stop_after(num_steps)
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", **values)
+    record, again, steps_again = run("stopped", **values)
+    assert steps_again["loss"].tobytes() == steps["loss"].tobytes()
+    assert_same_bits(again, predictions)
+    assert record.measurements is not None
+    assert record.measurements.num_resumes == 1
+    assert record.measurements.num_steps == len(steps_again["time_s"]) == len(steps["time_s"])
+
+
+def test_gradual_unfreezing_goes_on_with_the_layers_of_its_epoch(
+    run: RunFunction, stop_after: Stop, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(build_model("resnet20", num_classes=3, image_size=32).state_dict(), path)
+    recipe = {"tuning": "gradual", "layer_lr_decay": 0.7, "epochs": 4, "optimizer": "adamw", "lr": 0.003}
+    values = {"model": "resnet20", "pretrained": f"file:{path}", "recipe": recipe}
+    _, predictions, _ = run("whole", **values)
+    stop_after(2 * STEPS_PER_EPOCH + 1)
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", **values)
+    assert_same_bits(run("stopped", **values)[1], predictions)
+
+
+def test_a_training_stopped_twice_goes_on_twice(run: RunFunction, stop_after: Stop) -> None:
+    _, predictions, _ = run("whole", recipe={"epochs": 3})
+    for num_steps in (5, 7):
+        stop_after(num_steps)
+        with pytest.raises(KeyboardInterrupt):
+            run("stopped", recipe={"epochs": 3})
+    record, again, _ = run("stopped", recipe={"epochs": 3})
+    assert_same_bits(again, predictions)
+    assert record.measurements is not None
+    assert record.measurements.num_resumes == 2
+
+
+def test_the_times_of_both_attempts_add_up(run: RunFunction, stop_after: Stop) -> None:
+    stop_after(STEPS_PER_EPOCH + 1)
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped")
+    record, _, steps = run("stopped")
+    measured = record.measurements
+    assert measured is not None
+    assert measured.train_time_s >= steps["time_s"].sum() * 0.99
+    assert sum(row.train_time_s for row in record.history) == pytest.approx(measured.train_time_s)
+    assert 0 <= measured.other_time_s < 0.1 * measured.wall_time_s
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    run: RunFunction, stop_after: Stop, tmp_path: Path
+) -> None:
+    _, predictions, _ = run("whole", recipe={"epochs": 3})
+    for num_steps in (5, 7):
+        stop_after(num_steps)
+        with pytest.raises(KeyboardInterrupt):
+            run("stopped", recipe={"epochs": 3})
+    newest = max((tmp_path / "stopped" / "checkpoint").iterdir())
+    assert newest.name == "step-00000012"
+    (newest / "state.pt").write_bytes(b"not a checkpoint")
+    assert_same_bits(run("stopped", recipe={"epochs": 3})[1], predictions)
+    assert "step-00000012 is damaged" in (tmp_path / "stopped" / "log.txt").read_text()
+
+
+def test_a_finished_cell_keeps_no_checkpoint(run: RunFunction, stop_after: Stop, tmp_path: Path) -> None:
+    stop_after(3)
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped")
+    assert (tmp_path / "stopped" / "checkpoint").exists()
+    run("stopped")
+    assert not (tmp_path / "stopped" / "checkpoint").exists()
+
+
+def test_a_training_that_saves_and_goes_on_counts_the_time_of_that(
+    run: RunFunction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, predictions, _ = run("whole")
+    save_after_each_step(monkeypatch)
+    record, again, _ = run("saved")
+    assert_same_bits(again, predictions)
+    assert record.measurements is not None
+    assert record.measurements.checkpoint_time_s > 0
+    assert record.measurements.num_resumes == 0
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_training_goes_on(
+    run: RunFunction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_after_each_step(monkeypatch)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint").write_text("a file where the folder should be")
+    record, _, steps = run(recipe={"epochs": 1})
+    assert record.status == "finished"
+    assert np.isfinite(steps["loss"]).all()
+    assert "warning: no checkpoint: cannot write" in (tmp_path / "run" / "log.txt").read_text()
