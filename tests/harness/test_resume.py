@@ -33,7 +33,6 @@ def start(command: list[str], folder: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
     )
 
 
@@ -66,7 +65,10 @@ def wait_for_progress(child: subprocess.Popen[str], folder: Path) -> None:
 
 
 def kill_all(child: subprocess.Popen[str]) -> None:
-    os.killpg(child.pid, signal.SIGKILL)
+    """Kill the launcher and its workers, which have sessions of their own."""
+    launcher = psutil.Process(child.pid)
+    for process in [launcher, *launcher.children(recursive=True)]:
+        process.kill()
     child.communicate()
 
 
