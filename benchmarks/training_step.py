@@ -40,6 +40,7 @@ from harness.precision import make_autocast
 from harness.process import start_process, use_threads
 from harness.progress import CellProgress
 from harness.recipes import recipe_for
+from harness.strategy import make_strategy
 from harness.train import train
 from models.complexity import measure_complexity
 from models.registry import build_model
@@ -114,7 +115,8 @@ def _our_loop(args: argparse.Namespace) -> Callable[[], float]:
     silent = CellProgress(cell, "", Path(), None)
 
     def run() -> float:
-        return sum(train(cell, model, inputs, autocast, process, Clock(process), silent).step_times_s)
+        strategy = make_strategy(cell, model, autocast.scaler, process)
+        return sum(train(strategy, inputs, autocast, Clock(process), silent).step_times_s)
 
     return run
 

@@ -22,8 +22,9 @@ from models.external import SOURCES
 from models.registry import MODELS
 
 PROXY_MIN_SIZE = MODELS["fast_cnn"].min_image_size
-Precision = Literal["fp32", "bf16", "fp16"]
-Strategy = Literal["single", "ddp"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+StrategyName = Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"]
+SHARDED = ("fsdp", "zero1", "zero2", "zero3")
 
 
 class CellSpec(BaseModel):
@@ -63,8 +64,15 @@ class CellSpec(BaseModel):
 
     recipe: Recipe
     precision: Precision
-    strategy: Strategy = "single"
+    """`fp32` throughout, `tf32` for its matrix products, or autocast to `bf16` or `fp16`."""
+
+    strategy: StrategyName = "single"
+    """How the processes share the work: see `harness/strategy.py`."""
+
     num_processes: int = Field(default=1, ge=1)
+    sync_batchnorm: bool = False
+    """Normalise over the batches of all processes, not over each one's own."""
+
     accumulation_steps: int = Field(default=1, ge=1)
     """Micro-batches whose gradients are added up for one optimizer step."""
 
@@ -106,9 +114,12 @@ class CellSpec(BaseModel):
         if (self.strategy == "single") != (self.num_processes == 1):
             raise UsageError(
                 f"strategy '{self.strategy}' does not fit {self.num_processes} process(es): "
-                "'single' is one process, 'ddp' two or more"
+                "'single' is one process, all others two or more"
             )
+        if self.sync_batchnorm and self.num_processes == 1:
+            raise UsageError("--sync-batchnorm is about two processes or more: leave it out")
         self._check_model()
+        self._check_sharding()
         parts = self.num_processes * self.accumulation_steps
         if self.recipe.batch_size % parts:
             raise UsageError(
@@ -147,6 +158,22 @@ class CellSpec(BaseModel):
                 "recipe: tuning 'head' computes the features of each image once: use --augment none, and "
                 "neither --tta nor start_scale"
             )
+
+    def _check_sharding(self) -> None:
+        """Refuse what needs whole weights where each process has a part of them, or of their optimizer."""
+        if self.strategy not in SHARDED:
+            return
+        reasons = {
+            "optimizer 'muon' works on whole matrices": self.recipe.optimizer == "muon",
+            "--compile compiles the model as a whole": self.compile != "none",
+            f"tuning '{self.recipe.tuning}' freezes layers": self.recipe.tuning != "all",
+        }
+        for reason, applies in reasons.items():
+            if applies:
+                raise UsageError(
+                    f"strategy '{self.strategy}' spreads the weights or their optimizer over the "
+                    f"processes, and {reason}: use --strategy ddp"
+                )
 
     def _check_selection(self) -> None:
         if self.recipe.keep_hardest == 1:
@@ -211,7 +238,8 @@ class CellSpec(BaseModel):
         """A short name for people: `fast_cnn flip_crop bf16 seed 0`."""
         start = f" {self.recipe.tuning}" if self.recipe.tuning != "all" else ""
         start = f" pre-trained{start}" if self.pretrained else start
-        processes = f" x{self.num_processes}" if self.num_processes > 1 else ""
+        strategy = "" if self.strategy in ("single", "ddp") else f" {self.strategy}"
+        processes = f"{strategy} x{self.num_processes}" if self.num_processes > 1 else ""
         return f"{self.model}{start} {self.augmentation} {self.precision}{processes} seed {self.seed}"
 
 

@@ -25,8 +25,8 @@ from torch import Tensor
 from harness.files import atomic_write, storage_error, write_text
 
 KEPT = 2
-FORMAT = 1
-"""Of `state.pt`. History: 1, the first (2026-11)."""
+FORMAT = 2
+"""Of `state.pt`. History: 1, the first (2026-11); 2, optimizers may be in parts."""
 
 _MANIFEST, _WEIGHTS, _STATE = "manifest.json", "weights.safetensors", "state.pt"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from harness.errors import VerdictError
+from harness.errors import LostProcessError, MemoryShortError, VerdictError
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -26,7 +26,8 @@ def run_command(app: typer.Typer, prog_name: str | None = None) -> int:
     try:
         code: int = app(prog_name=prog_name, standalone_mode=False) or 0
     except VerdictError as error:
-        _say(f"error: {error}")
+        alone = isinstance(error, LostProcessError | MemoryShortError)  # the others may know nothing of it
+        _say(f"error: {error}", always=alone)
         return EXIT_BAD_INPUT
     except _BAD_WORDS as error:
         _say(f"error: {' '.join(error.format_message().split())} (--help lists what there is)")
@@ -38,6 +39,6 @@ def run_command(app: typer.Typer, prog_name: str | None = None) -> int:
     return code
 
 
-def _say(text: str) -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+def _say(text: str, always: bool = False) -> None:
+    if always or os.environ.get("LOCAL_RANK", "0") == "0":
         print(text, file=sys.stderr)

@@ -5,6 +5,8 @@ VerdictError            one clear line: what is wrong, where, what to try
 ├── DataError           a data set that is missing, damaged or not the official one
 ├── HardwareError       the machine or the process set-up is not what the cell asks for
 ├── StorageError        a file that cannot be written: disk full, no permission
+├── MemoryShortError    a training step does not fit into memory
+├── LostProcessError    another process of the run has died, hangs or cannot be reached
 └── DivergedError       the loss stopped being a finite number
 """
 
@@ -42,6 +44,18 @@ class StorageError(VerdictError):
     """A file that cannot be written: full disk, missing permission, read-only folder."""
 
     kind = "storage"
+
+
+class MemoryShortError(VerdictError):
+    """A training step does not fit into the memory of a device, however small its parts."""
+
+    kind = "out_of_memory"
+
+
+class LostProcessError(VerdictError):
+    """Another process of the run has died, hangs or cannot be reached."""
+
+    kind = "lost_process"
 
 
 class DivergedError(VerdictError):

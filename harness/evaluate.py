@@ -7,13 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.batches import Preprocess, Samples
+from harness.out_of_memory import is_out_of_memory
 from harness.precision import Autocast
 from harness.process import Process
 
 EVALUATION_BATCH_SIZE = 1000  # at 32x32, and of as many pixels at other sizes
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in inference mode, fsdp would gather weights that can no longer be trained
 def predict(
     model: nn.Module,
     images: Samples,
@@ -21,11 +22,13 @@ def predict(
     autocast: Autocast,
     process: Process,
     mirror: bool = False,
+    in_parts: bool = False,
 ) -> Tensor:
     """float32 logits [N, num_classes] of all images, in data set order, equal on every process.
 
-    Each process scores its own part; that every image was scored once, and by one process, is
-    asserted on the counts.
+    Each process scores its own part, in as many batches as the others, since weights that are in parts
+    are put together for each batch; that every image was scored once, and by one process, is asserted
+    on the counts. Where memory runs out in a model of whole weights, batches become smaller.
 
     Args:
         model: the model itself, not wrapped for training.
@@ -34,22 +37,32 @@ def predict(
         autocast: as in training.
         process: who else scores.
         mirror: score the mirror images instead.
+        in_parts: the model's weights are in parts over the processes.
     """
     model.eval()
     logits: Tensor | None = None
     num_scored = torch.zeros(len(images), dtype=torch.int64, device=process.device)
     own = torch.arange(process.rank, len(images), process.world_size)
+    largest = -(-len(images) // process.world_size)
     batch_size = max(1, EVALUATION_BATCH_SIZE * 32**2 // normalize.image_size**2)
-    for start in range(0, len(own), batch_size):
+    start = 0
+    while start < largest:
         indices = own[start : start + batch_size]
-        batch = images.gather(indices)
-        with autocast.context():
-            part = model(normalize(batch.flip(3) if mirror else batch)).float()
+        batch = images.gather(indices if len(indices) else own[:1])  # a share may be one image smaller
+        try:
+            with autocast.context():
+                part = model(normalize(batch.flip(3) if mirror else batch)).float()
+        except Exception as error:
+            if batch_size == 1 or in_parts or not is_out_of_memory(error):
+                raise
+            batch_size = -(-batch_size // 2)
+            continue
         if logits is None:
             logits = torch.zeros(len(images), part.shape[1], device=process.device)
         place = indices.to(process.device)
-        logits[place] = part
+        logits[place] = part[: len(indices)]
         num_scored[place] += 1
+        start += batch_size
     assert logits is not None, "fewer images than processes"
     process.sum(logits)
     process.sum(num_scored)

@@ -55,7 +55,7 @@ def cache_features(
 
     def features_of(samples: Samples) -> CachedFeatures:
         features = predict(backbone, samples, inputs.normalize, autocast, process)
-        return CachedFeatures(features.clone(), samples.labels)  # a clone may be trained on
+        return CachedFeatures(features, samples.labels)
 
     with clock.span("train"):
         fit = features_of(inputs.fit)

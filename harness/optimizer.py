@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -112,15 +112,20 @@ class WeightAverage:
 
     The decay at step t is min(decay, (1 + t) / (10 + t)), so that the first steps are forgotten.
     Running statistics are averaged alike.
+
+    Args:
+        tensors: parameters and buffers by name, live; those that are not of floats are left out.
+        decay: of one step, later on.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], decay: float) -> None:
         self._decay = decay
         self._num_updates = 0
-        self._live = _float_state(model)
-        self._average = [tensor.detach().clone() for tensor in self._live]
-        self.buffers = self._average[len(list(model.parameters())) :]
-        """Averages of the running statistics, which each process has for itself."""
+        live = {name: tensor.detach() for name, tensor in tensors.items() if tensor.is_floating_point()}
+        self._live = list(live.values())
+        self._average = [tensor.clone() for tensor in self._live]
+        self.by_name = dict(zip(live, self._average, strict=True))
+        """The averages."""
 
     @torch.no_grad()
     def update(self) -> None:
@@ -155,7 +160,3 @@ class WeightAverage:
             kept = live.clone()
             live.copy_(average)
             average.copy_(kept)
-
-
-def _float_state(model: nn.Module) -> list[Tensor]:
-    return [tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()]

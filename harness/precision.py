@@ -1,4 +1,4 @@
-"""fp32, bf16 and fp16: autocast, the gradient scaler, and whether the device can do it."""
+"""fp32, tf32, bf16 and fp16: autocast, the gradient scaler, and whether the device can do it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Autocast:
 
     device_type: str
     dtype: torch.dtype | None
-    """None: float32 throughout."""
+    """None: no autocast."""
 
     scaler: torch.amp.GradScaler
     """Scales the loss so that fp16 gradients do not underflow; does nothing in other precisions."""
@@ -42,5 +42,13 @@ def make_autocast(precision: Precision, device: torch.device) -> Autocast:
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
         name = torch.cuda.get_device_name(device)
         raise HardwareError(f"precision bf16 is not available on {name}: use --precision fp16 or fp32")
-    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    if precision == "tf32" and (device.type == "cpu" or torch.cuda.get_device_capability(device) < (8, 0)):
+        name = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
+        raise HardwareError(
+            f"precision tf32 is not available on {name}, but on NVIDIA GPUs since Ampere: "
+            "use --precision fp32 or bf16"
+        )
+    # one switch for the whole process; cells run one after the other
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    dtype = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     return Autocast(device.type, dtype, torch.amp.GradScaler(device.type, enabled=precision == "fp16"))

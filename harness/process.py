@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -12,13 +14,16 @@ import torch.distributed as dist
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 from harness.cell import CellSpec
-from harness.errors import HardwareError
+from harness.errors import HardwareError, LostProcessError
+from harness.heartbeat import Heartbeat
 
 T = TypeVar("T")
 
-LONGEST_WAIT = timedelta(days=1)
+TIMEOUT_S = 600.0
+LONGEST_DOWNLOAD = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,13 @@ class Process:
     """nccl or gloo; None for one process."""
 
     host_group: dist.ProcessGroup | None = None
-    """All processes over gloo, to wait for each other for as long as a download takes."""
+    """All processes over gloo, to agree on what concerns no GPU."""
+
+    patient_group: dist.ProcessGroup | None = None
+    """The same, to wait for each other for as long as a download takes."""
+
+    heartbeat: Heartbeat | None = None
+    """Tells who is lost when an exchange fails; None for one process."""
 
     @property
     def is_main(self) -> bool:
@@ -85,18 +96,25 @@ class Process:
         dist.broadcast_object_list(box, group=self.host_group)
         return box[0]
 
-    def wait_for_all(self) -> None:
-        """Return when every process has come here."""
+    def wait_for_all(self, patiently: bool = False) -> None:
+        """Return when every process has come here; patiently, where one of them downloads."""
         if self.world_size > 1:
-            dist.barrier(group=self.host_group)
+            dist.barrier(group=self.patient_group if patiently else self.host_group)
+
+    def beat(self, where: str) -> None:
+        """Let the others know that this process is alive, and where it is."""
+        if self.heartbeat is not None:
+            self.heartbeat.beat(where)
 
 
-def start_process(use_cpu: bool) -> Process:
-    """Join the process group that the launcher (accelerate, torchrun or plain python) set up.
+def start_process(use_cpu: bool, timeout_s: float = TIMEOUT_S) -> Process:
+    """Join the processes that the launcher (accelerate, torchrun or plain python) started.
 
-    `accelerate launch --cpu` and ACCELERATE_USE_CPU count like `use_cpu`.
+    `accelerate launch --cpu` and ACCELERATE_USE_CPU count like `use_cpu`. A process that does not take
+    part in an exchange for `timeout_s` is lost.
     """
     use_cpu = use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
+    store = _join("gloo" if use_cpu else "nccl", timedelta(seconds=timeout_s))
     state = PartialState(cpu=use_cpu)
     joined = dist.is_available() and dist.is_initialized()
     return Process(
@@ -106,12 +124,39 @@ def start_process(use_cpu: bool) -> Process:
         device=state.device,
         distributed_type=state.distributed_type.value,
         backend=state.backend,
-        host_group=_host_group() if joined else None,
+        host_group=_gloo_group(timedelta(seconds=timeout_s)) if joined else None,
+        patient_group=_gloo_group(LONGEST_DOWNLOAD) if joined else None,
+        heartbeat=None if store is None else Heartbeat(store, state.process_index, state.num_processes),
     )
 
 
-def _host_group() -> dist.ProcessGroup:
-    group = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+def _join(backend: str, timeout: timedelta) -> Store | None:
+    """Make the process group that torchrun and accelerate describe in the environment, where they do.
+
+    Each attempt of torchrun has keys of its own in the store: what a killed one has left there would
+    mislead the next.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1 or "MASTER_ADDR" not in os.environ or dist.is_initialized():
+        return None
+    rank = int(os.environ["RANK"])
+    at_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun's agent has the store
+    tcp = TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        world_size,
+        is_master=rank == 0 and not at_agent,
+        timeout=timeout,
+    )
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = PrefixStore(f"verdict/attempt{attempt}", tcp)
+    group_store = PrefixStore("group", store)
+    dist.init_process_group(backend, store=group_store, rank=rank, world_size=world_size, timeout=timeout)
+    return store
+
+
+def _gloo_group(timeout: timedelta) -> dist.ProcessGroup:
+    group = dist.new_group(backend="gloo", timeout=timeout)
     assert isinstance(group, dist.ProcessGroup), "this process is in the group of all processes"
     return group
 
@@ -157,3 +202,23 @@ def check_process(cell: CellSpec, process: Process) -> None:
         f"the cell asks for {cell.num_processes} process(es), but {joined} run(s) together: "
         f"start it with {start}"
     )
+
+
+@contextmanager
+def naming_the_lost(process: Process) -> Iterator[None]:
+    """Turn the error of an exchange that fails inside the block into one that says who is lost.
+
+    Raises:
+        LostProcessError: see above.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo's errors have no type of their own, and name a line of its source
+        failed = isinstance(error, dist.DistError) or "gloo/" in str(error)
+        if process.heartbeat is None or not failed:
+            raise
+        reason = str(error).partition("\n")[0]
+        raise LostProcessError(
+            f"{process.heartbeat.who_is_lost()} ({reason}). The same command goes on from the last checkpoint"
+        ) from error

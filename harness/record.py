@@ -119,6 +119,32 @@ class ModelFacts(_Value):
     """Of the file of the first weights; null where there is none, or the hub does not say which it is."""
 
 
+class InEffect(_Value):
+    """What really ran, as it was found where it happens, and checked against the cell."""
+
+    devices: tuple[str, ...]
+    """Host and device of each process, a GPU with its identity."""
+
+    num_nodes: int
+    wrapper: str
+    """Class of what was called to train."""
+
+    compute_dtype: str
+    """Type that a convolution or dense layer came out in; `tf32` is float32 of rounded factors."""
+
+    params_per_process: tuple[int, ...]
+    """Parameters, or elements of parts of them, that each process keeps between two steps."""
+
+    optimizer_values_per_process: tuple[int, ...]
+    """The same of the optimizer's state and of copies of the weights that it works on."""
+
+    num_synchronized_norms: int
+    """BatchNorm layers that normalise over the batches of all processes."""
+
+    accumulation_steps: int
+    """Micro-batches of a step on each process at the end: more than the cell's where memory ran out."""
+
+
 class EpochRow(_Value):
     """One epoch of the history."""
 
@@ -170,6 +196,7 @@ class Record(_Value):
     num_val_images: int | None = None
     model: ModelFacts | None = None
     measurements: Measurements | None = None
+    in_effect: InEffect | None = None
     history: tuple[EpochRow, ...] = ()
     selected_epoch: int | None = None
     """The epoch whose weights were scored on the test set, from 1."""

@@ -24,21 +24,20 @@ import typer  # noqa: E402  # after the path is set
 
 from harness.cell import CellSpec  # noqa: E402
 from harness.console import run_command  # noqa: E402
-from harness.errors import DataError, DivergedError, UsageError, VerdictError  # noqa: E402
+from harness.errors import DivergedError, MemoryShortError, UsageError, VerdictError  # noqa: E402
 from harness.files import clear_temporaries  # noqa: E402
+from harness.launched import check_launch  # noqa: E402
 from harness.recipes import DEFAULT_RECIPE, RECIPES  # noqa: E402
-from harness.record import read_record  # noqa: E402
+from harness.settings import Settings  # noqa: E402
 from launch.listing import print_listing  # noqa: E402
 from launch.options import matrix_cells, read_cell, recipe_fields, split_list  # noqa: E402
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
-    from harness.process import Process
     from harness.progress import Reporter
     from harness.record import Environment
     from harness.run_cell import Run
 
-CHECKPOINT_MINUTES = 10.0
 EXIT_SOME_FAILED = 1
 STALE_AFTER_S = 3600  # another launcher may be writing into the same folder
 
@@ -83,7 +82,10 @@ def command(
         str | None, _option("recipe", MATRIX, f"{', '.join(RECIPES)} ({DEFAULT_RECIPE})")
     ] = None,
     precision: Annotated[
-        str | None, _option("precision", MATRIX, "fp32, bf16, fp16 (what accelerate was told, else bf16)")
+        str | None, _option("precision", MATRIX, "fp32, tf32, bf16, fp16 (accelerate's, else bf16)")
+    ] = None,
+    strategy: Annotated[
+        str | None, _option("strategy", MATRIX, "single, ddp, fsdp, zero1, zero2, zero3 (single or ddp)")
     ] = None,
     seed: Annotated[str | None, _option("seed", MATRIX, "seeds (0)")] = None,
     preset: Annotated[str | None, _option("preset", MATRIX, "a matrix to start from: demo")] = None,
@@ -95,7 +97,7 @@ def command(
     accumulate: Annotated[
         int | None, _option("accumulate", TRAINING, "micro-batches for one optimizer step (1)")
     ] = None,
-    settings: Annotated[
+    set_fields: Annotated[
         list[str] | None,
         _option("set", TRAINING, "KEY=VALUE: any other field of the recipe, such as lr=0.2; repeatable"),
     ] = None,
@@ -109,6 +111,9 @@ def command(
     compile_mode: Annotated[
         str | None, _option("compile", TRAINING, "torch.compile mode: default, reduce-overhead (none)")
     ] = None,
+    sync_batchnorm: Annotated[
+        bool, _option("sync-batchnorm", TRAINING, "normalise over the batches of all processes")
+    ] = False,
     tta: Annotated[
         bool, _option("tta", TRAINING, "also score each image together with its mirror image")
     ] = False,
@@ -131,10 +136,17 @@ def command(
     ] = None,
     checkpoint_minutes: Annotated[
         float, _option("checkpoint-minutes", RUN, "time between checkpoints; 0: only when stopped (10)")
-    ] = CHECKPOINT_MINUTES,
+    ] = 10,
     checkpoint_epochs: Annotated[
         int | None, _option("checkpoint-epochs", RUN, "a checkpoint also after every so many epochs")
     ] = None,
+    on_oom: Annotated[
+        str,
+        _option("on-oom", RUN, "where memory runs out: shrink (micro-batches, not the batch), fail (shrink)"),
+    ] = "shrink",
+    timeout: Annotated[
+        float, _option("timeout", RUN, "seconds until a process that does not answer is given up (600)")
+    ] = 600,
     list_names: Annotated[
         bool, _option("list", RUN, "print the models, augmentations and recipes there are, and stop")
     ] = False,
@@ -146,6 +158,7 @@ def command(
 
         print_listing(Console())
         return
+    check_launch(cpu)
     fields = {"epochs": epochs, "batch_size": batch_size}
     axes = {
         "dataset": dataset,
@@ -153,6 +166,7 @@ def command(
         "augmentations": split_list(augment),
         "recipes": split_list(recipe),
         "precisions": split_list(precision),
+        "strategies": split_list(strategy),
         "seeds": split_list(seed),
         "accumulation_steps": accumulate,
         "val_fraction": val_fraction,
@@ -161,37 +175,33 @@ def command(
         "small_stem": small_stem or None,
         "pretrained": pretrained,
         "compile": compile_mode,
+        "sync_batchnorm": sync_batchnorm or None,
     }
     fields = {name: value for name, value in fields.items() if value is not None}
     axes = {name: value for name, value in axes.items() if value is not None}
     num_processes = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes
-    fields |= recipe_fields(settings or [])
-    if threads is not None and threads < 1:
-        raise UsageError(f"--threads {threads}: expected 1 or more")
+    fields |= recipe_fields(set_fields or [])
+    settings = Settings(
+        out=out,
+        data_dir=data_dir or ROOT / "data",
+        allow_unofficial_data=allow_unofficial_data,
+        cpu=cpu,
+        threads=threads,
+        checkpoint_minutes=checkpoint_minutes,
+        checkpoint_epochs=checkpoint_epochs,
+        on_oom=on_oom,
+        timeout_s=timeout,
+    )
     if cell is not None and (axes or fields or preset or processes is not None):
         raise UsageError("--cell says all about the cell: leave out the other options that describe one")
     cells = [read_cell(cell)] if cell else matrix_cells(preset, axes, fields, num_processes)
     _check_data_options(cells[0], data_dir, allow_unofficial_data)
-    if checkpoint_minutes < 0 or (checkpoint_epochs or 1) < 1:
-        raise UsageError("--checkpoint-minutes: expected 0 or more; --checkpoint-epochs: 1 or more")
-    data_dir = data_dir or ROOT / "data"
-    every = (60 * checkpoint_minutes or None, checkpoint_epochs)
-    num_failed = run_cells(cells, data_dir, allow_unofficial_data, out, cpu, threads, every)
+    num_failed = run_cells(cells, settings)
     raise typer.Exit(EXIT_SOME_FAILED if num_failed else 0)
 
 
-def run_cells(
-    cells: list[CellSpec],
-    data_dir: Path,
-    allow_unofficial: bool,
-    out: Path,
-    cpu: bool,
-    threads: int | None,
-    checkpoint_every: tuple[float | None, int | None] = (60 * CHECKPOINT_MINUTES, None),
-) -> int:
+def run_cells(cells: list[CellSpec], settings: Settings) -> int:
     """Run the cells that are not finished, and rank all that are; how many failed.
-
-    `checkpoint_every` so many seconds and epochs the state of a training is saved; None is never.
 
     All cells share one data set and image size, those of the first.
 
@@ -200,25 +210,30 @@ def run_cells(
     """
     from rich.console import Console  # slow imports wait until the options are known to be good
 
+    from harness.datasets.everywhere import load_everywhere
     from harness.environment import describe_environment
     from harness.host_memory import keep_freed_memory
+    from harness.in_effect import check_devices
     from harness.pin import pin_data, pin_weights
     from harness.process import leave_process_group, start_process, use_threads
     from harness.progress import Reporter
     from harness.run_cell import Run, check_cell
+    from harness.run_dir import pending_cells
     from harness.seeding import use_deterministic_kernels
     from results.leaderboard import print_leaderboard
     from results.table import write_csv
 
     use_deterministic_kernels()
-    use_threads(threads)
-    process = start_process(cpu)
+    use_threads(settings.threads)
+    process = start_process(settings.cpu, settings.timeout_s)
+    check_devices(process)
     if process.device.type == "cpu":
         keep_freed_memory()
     reporter = Reporter(Console() if process.is_main else None)
-    data = _load_data(cells[0], data_dir, allow_unofficial, process)
+    data = load_everywhere(cells[0], settings, process)
     cells = [pin_weights(pin_data(cell, data)) for cell in cells]
-    pending = process.agree(_pending(out, cells))
+    out = settings.out
+    pending = process.agree(pending_cells(out, cells))
     for cell in pending:
         check_cell(cell, data, process)
     if process.is_main:
@@ -226,10 +241,7 @@ def run_cells(
     environment = describe_environment(process)
     reporter.line(_headline(cells, pending, data, environment))
     command = shlex.join(sys.argv)
-    runs = [
-        Run(cell, data, process, environment, out / cell.cell_id, command, *checkpoint_every)
-        for cell in pending
-    ]
+    runs = [Run(cell, data, process, environment, out / cell.cell_id, command, settings) for cell in pending]
     num_failed = _run_all(runs, reporter, out)
     if process.is_main:
         write_csv(out)
@@ -241,14 +253,14 @@ def run_cells(
 
 def _run_all(runs: list[Run], reporter: Reporter, out: Path) -> int:
     """Run the cells one after the other, those that another process has not taken; how many failed."""
-    from harness.run_dir import claim
+    from harness.run_dir import claim, is_finished
     from results.table import write_csv
 
     num_failed = 0
     for number, run in enumerate(runs, start=1):
         title = f"cell {number}/{len(runs)}"
         with claim(run.run_dir) if run.process.is_main else nullcontext(True) as ours:
-            if run.process.agree(ours and not _is_finished(run.run_dir)):
+            if run.process.agree(ours and not is_finished(run.run_dir)):
                 num_failed += not _run_one(run, reporter, title)
                 if run.process.is_main:
                     write_csv(out)
@@ -269,6 +281,10 @@ def _run_one(run: Run, reporter: Reporter, title: str) -> bool:
         run_cell(run, reporter, title)
     except DivergedError:
         return False
+    except MemoryShortError:
+        if run.process.world_size > 1:
+            raise  # one process may have met it alone
+        return False
     except VerdictError:
         raise
     except Exception:  # recorded with its traceback
@@ -278,34 +294,9 @@ def _run_one(run: Run, reporter: Reporter, title: str) -> bool:
     return True
 
 
-def _load_data(cell: CellSpec, data_dir: Path, allow_unofficial: bool, process: Process) -> Dataset:
-    """Load the data of a cell; the first process of each machine prepares them, and speaks."""
-    from harness.datasets.registry import load_dataset
-
-    if process.local_rank != 0:
-        process.wait_for_all()
-    data = load_dataset(cell.dataset, data_dir, cell.image_size, allow_unofficial, quiet=not process.is_main)
-    if process.local_rank == 0:
-        process.wait_for_all()
-    if process.agree(data.provenance.fingerprint) != data.provenance.fingerprint:
-        raise DataError(f"{data.provenance.source} on this machine is not what the main process has")
-    return data
-
-
 def _check_data_options(cell: CellSpec, data_dir: Path | None, allow_unofficial: bool) -> None:
     if cell.dataset != "cifar10" and (data_dir is not None or allow_unofficial):
         raise UsageError(f"--data-dir and --allow-unofficial-data are for cifar10, not for {cell.dataset}")
-
-
-def _pending(out: Path, cells: list[CellSpec]) -> list[CellSpec]:
-    """The cells that are not finished; those that failed before come last."""
-    unfinished = [cell for cell in cells if not _is_finished(out / cell.cell_id)]
-    return sorted(unfinished, key=lambda cell: read_record(out / cell.cell_id) is not None)
-
-
-def _is_finished(run_dir: Path) -> bool:
-    record = read_record(run_dir)
-    return record is not None and record.status == "finished"
 
 
 def _headline(cells: list[CellSpec], pending: list[CellSpec], data: Dataset, environment: Environment) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,16 +24,20 @@ from harness.datasets.splits import stratified_split
 from harness.errors import DivergedError, UsageError, VerdictError
 from harness.evaluate import predict
 from harness.features import cache_features
+from harness.in_effect import check_backend, describe
 from harness.memory import read_peak, reset_peak
 from harness.model import BuiltModel, check_model, count_compute, make_model
-from harness.precision import make_autocast
-from harness.process import Process, check_process
+from harness.out_of_memory import Shortage
+from harness.precision import Autocast, make_autocast
+from harness.process import Process, check_process, naming_the_lost
 from harness.progress import CellProgress, Reporter
 from harness.record import Environment, Measurements, Record, write_record
 from harness.run_dir import now, open_run_dir, record_failure, write_results
 from harness.seeding import seed_everything
+from harness.settings import Settings
 from harness.stopping import Stopping
-from harness.strategy import check_compile
+from harness.strategy import Strategy, check_compile, make_strategy
+from harness.sync_batchnorm import synchronize_batchnorm
 from harness.train import CURE, train
 from harness.training_state import Saving, Training
 from models.pretrained import split_head
@@ -54,10 +59,7 @@ class Run:
     command: str
     """The command line that started it, for the record."""
 
-    checkpoint_every_s: float | None = None
-    """Seconds between two checkpoints; None: one is written only where a signal asks for it."""
-
-    checkpoint_every_epochs: int | None = None
+    settings: Settings = field(default_factory=Settings)
 
 
 def run_cell(run: Run, reporter: Reporter, title: str) -> Record:
@@ -72,7 +74,8 @@ def run_cell(run: Run, reporter: Reporter, title: str) -> Record:
     started_at = now()
     with reporter.cell(run.cell, title, run.run_dir / "log.txt") as progress:
         try:
-            return _run(run, clock, started_at, progress)
+            with naming_the_lost(run.process):
+                return _run(run, clock, started_at, progress)
         except Exception as error:
             # A user's error meets all processes alike; a crash may be known to one of them only.
             if run.process.is_main or not isinstance(error, VerdictError):
@@ -90,6 +93,7 @@ def check_cell(cell: CellSpec, dataset: Dataset, process: Process) -> None:
             its model cannot be made.
     """
     check_process(cell, process)
+    check_backend(cell, process)
     make_autocast(cell.precision, process.device)
     check_compile(cell, process.device)
     fit_indices, val_indices = stratified_split(dataset.train.labels, cell.val_fraction)
@@ -105,7 +109,7 @@ def check_cell(cell: CellSpec, dataset: Dataset, process: Process) -> None:
 
 
 def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Record:
-    cell, process, dataset = run.cell, run.process, run.dataset
+    cell, process, dataset, settings = run.cell, run.process, run.dataset, run.settings
     with clock.span("startup"):
         check_process(cell, process)
         autocast = make_autocast(cell.precision, process.device)
@@ -121,6 +125,8 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
         inputs = _load_inputs(cell, dataset, built, fit_indices, val_indices, process)
         if cell.pretrained is None:
             show_images(built.module, inputs)
+        if cell.sync_batchnorm:
+            synchronize_batchnorm(built.module, process.device)
     model = built.module
     if cell.recipe.tuning == "head":
         backbone, model = split_head(built.module)
@@ -128,16 +134,16 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
 
     seed_everything(cell.seed, "train", process.rank)
     progress.start(num_steps=cell.recipe.epochs * steps_per_epoch)
-    with Stopping(process, run.checkpoint_every_s) as stopping:
-        saving = Saving(run.run_dir / "checkpoint", stopping, run.checkpoint_every_epochs)
-        training = train(cell, model, inputs, autocast, process, clock, progress, saving)
-
-    with clock.span("evaluate"):
-        logits = predict(model, inputs.test, inputs.normalize, autocast, process)
-        scored = {"test_logits": logits}
-        if cell.mirror_tta:
-            mirrored = predict(model, inputs.test, inputs.normalize, autocast, process, mirror=True)
-            scored["test_tta_logits"] = (logits + mirrored) / 2
+    with clock.span("startup"):
+        strategy = make_strategy(cell, model, autocast.scaler, process)
+    with closing(strategy):
+        with Stopping(process, settings.checkpoint_every_s) as stopping:
+            shortage = Shortage(run.run_dir / "checkpoint", process)
+            saving = Saving(shortage.folder, stopping, shortage, settings.checkpoint_epochs)
+            training = train(strategy, inputs, autocast, clock, progress, saving, settings.on_oom)
+        with clock.span("evaluate"):
+            scored = _score(strategy, inputs, autocast)
+        in_effect = describe(strategy, training)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in scored.values()):
         raise DivergedError(f"the selected weights give logits that are not finite numbers: {CURE}")
     with clock.span("write"):
@@ -153,6 +159,7 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
         num_val_images=len(val_indices),
         model=facts.model_copy(update={"notes": built.notes, "weights_sha256": built.weights_sha256}),
         measurements=measurements,
+        in_effect=in_effect,
         history=tuple(training.history),
         selected_epoch=training.selected_epoch,
         unavailable=unavailable,
@@ -208,6 +215,22 @@ def _load_inputs(
         normalize=normalize,
         num_classes=len(dataset.class_names),
     )
+
+
+def _score(strategy: Strategy, inputs: Inputs, autocast: Autocast) -> dict[str, Tensor]:
+    """Logits of the test images, by the name that they are kept under."""
+
+    def logits_of(mirror: bool) -> Tensor:
+        model, in_parts = strategy.model, strategy.is_sharded
+        return predict(
+            model, inputs.test, inputs.normalize, autocast, strategy.process, mirror, in_parts=in_parts
+        )
+
+    logits = logits_of(mirror=False)
+    if not strategy.cell.mirror_tta:
+        return {"test_logits": logits}
+    mirrored = logits_of(mirror=True)
+    return {"test_logits": logits, "test_tta_logits": (logits + mirrored) / 2}
 
 
 def _predictions(

@@ -53,6 +53,22 @@ def claim(run_dir: Path) -> Iterator[bool]:
         lock.release()
 
 
+def is_finished(run_dir: Path) -> bool:
+    """Whether there is a record of a run that came to its end.
+
+    Raises:
+        DataError: the record cannot be read.
+    """
+    record = read_record(run_dir)
+    return record is not None and record.status == "finished"
+
+
+def pending_cells(out: Path, cells: list[CellSpec]) -> list[CellSpec]:
+    """The cells that are not finished; those that failed before come last."""
+    unfinished = [cell for cell in cells if not is_finished(out / cell.cell_id)]
+    return sorted(unfinished, key=lambda cell: read_record(out / cell.cell_id) is not None)
+
+
 def open_run_dir(run_dir: Path, cell: CellSpec, num_test: int, num_val: int, num_classes: int) -> None:
     """Make the folder, move an earlier failure aside, and set aside the disk space for the results.
 

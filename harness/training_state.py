@@ -12,20 +12,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from harness.batches import Inputs
 from harness.cell import CellSpec
-from harness.checkpoint import newest_checkpoint, save_checkpoint
+from harness.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from harness.clock import Clock, StepTimer
 from harness.errors import StorageError
 from harness.optimizer import WeightAverage
+from harness.out_of_memory import Shortage, more_micro_batches
 from harness.precision import Autocast
 from harness.process import Process
 from harness.progress import CellProgress
 from harness.record import EpochRow
 from harness.selection import Proxy
 from harness.stopping import Stopping
+from harness.strategy import Held, Strategy
 
 
 @dataclass
@@ -44,6 +45,8 @@ class Training:
     """Accuracy and negative loss on the held-out images."""
 
     selected_state: dict[str, Tensor] = field(default_factory=dict)
+    """Copies of the strategy's `tensors`."""
+
     val_logits: Tensor | None = None
     """Of the selected epoch."""
 
@@ -53,6 +56,15 @@ class Training:
     step: int = 0
     """Steps of this epoch that are taken."""
 
+    lr: float = 0.0
+    """Learning rate of the last step."""
+
+    accumulation_steps: int = 1
+    """Micro-batches of a step on each process: those of the cell, or more where memory ran out."""
+
+    num_trial_steps: int = 0
+    """Steps to come after each of which the processes ask each other whether memory was enough."""
+
     epoch_losses: Tensor | None = None
     """This process's mean loss of these steps, [steps_per_epoch]."""
 
@@ -60,6 +72,9 @@ class Training:
     """Seconds of training before this epoch."""
 
     num_resumes: int = 0
+    compute_dtype: str = "unknown"
+    held: list[Held] = field(default_factory=list)
+    """By every process, after the first step of this attempt."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,7 @@ class Saving:
 
     folder: Path
     stopping: Stopping
+    shortage: Shortage
     every_epochs: int | None = None
 
 
@@ -79,11 +95,8 @@ class Loop:
     model: nn.Module
     """The model itself."""
 
-    wrapped: nn.Module
-    """As the strategy trains it."""
-
+    strategy: Strategy
     inputs: Inputs
-    optimizer: Optimizer
     average: WeightAverage | None
     proxy: Proxy | None
     """Chooses the images of a batch that are trained on; None: all of them."""
@@ -94,6 +107,7 @@ class Loop:
     timer: StepTimer
     progress: CellProgress
     saving: Saving | None
+    on_oom: str = "shrink"
 
     @property
     def steps_per_epoch(self) -> int:
@@ -110,8 +124,12 @@ def save_training(loop: Loop, training: Training) -> None:
         if loop.process.is_main:
             step = training.epoch * loop.steps_per_epoch + training.step
             state = _shared_state(loop, training) | {"own": own}
+            weights = loop.strategy.tensors()
+            if loop.strategy.is_sharded:
+                parts = [part.pop("tensors") for part in own]
+                weights = {f"{rank}/{name}": t for rank, part in enumerate(parts) for name, t in part.items()}
             try:
-                save_checkpoint(loop.saving.folder, step, loop.model.state_dict(), state)
+                save_checkpoint(loop.saving.folder, step, weights, state)
             except StorageError as error:
                 loop.progress.line(f"warning: no checkpoint: {error}")
     loop.timer.mark()
@@ -119,18 +137,29 @@ def save_training(loop: Loop, training: Training) -> None:
 
 def restore_training(loop: Loop, training: Training) -> None:
     """Go on from the newest checkpoint, where there is one."""
+    training.accumulation_steps = loop.cell.accumulation_steps
     if loop.saving is None:
         return
     found, problems = newest_checkpoint(loop.saving.folder) if loop.process.is_main else (None, [])
     for problem in problems:
         loop.progress.line(f"warning: {problem}, and not used")
     found = loop.process.agree(found)
-    if found is None:
-        return
-    state, own = found.state, found.state["own"][loop.process.rank]
-    loop.model.load_state_dict(found.weights)
-    loop.optimizer.load_state_dict(state["optimizer"])
-    loop.autocast.scaler.load_state_dict(state["scaler"])
+    if found is not None:
+        _restore(loop, training, found)
+    too_few = loop.saving.shortage.known()
+    if training.accumulation_steps <= too_few:
+        more = more_micro_batches(loop.cell, too_few)
+        training.accumulation_steps = more or training.accumulation_steps
+        loop.progress.line(f"  {training.accumulation_steps} micro-batches a step: memory ran out before")
+
+
+def _restore(loop: Loop, training: Training, found: Checkpoint) -> None:
+    rank = loop.process.rank
+    own = found.state["own"][rank]
+    state = found.state | own  # where the optimizer is in parts, each process has its own
+    prefix = f"{rank}/" if loop.strategy.is_sharded else ""
+    copy_tensors({name: found.weights[f"{prefix}{name}"] for name in loop.strategy.tensors()}, loop)
+    loop.strategy.load_optimizer_state(state["optimizer"])
     if loop.average is not None:
         loop.average.load_state_dict(state["average"])
     with torch.no_grad():
@@ -150,6 +179,7 @@ def restore_training(loop: Loop, training: Training) -> None:
     training.selected_state = {name: tensor.to(device) for name, tensor in state["selected_state"].items()}
     training.val_logits = None if state["val_logits"] is None else state["val_logits"].to(device)
     training.epoch, training.step = state["epoch"], state["step"]
+    training.accumulation_steps = state["accumulation_steps"]
     training.epoch_losses = None if own["epoch_losses"] is None else own["epoch_losses"].to(device)
     training.epoch_start_s = state["epoch_start_s"]
     training.num_resumes = state["num_resumes"] + 1
@@ -160,19 +190,16 @@ def restore_training(loop: Loop, training: Training) -> None:
 
 def _shared_state(loop: Loop, training: Training) -> dict[str, Any]:
     """What is the same on every process."""
-    return {
-        "optimizer": loop.optimizer.state_dict(),
-        "scaler": loop.autocast.scaler.state_dict(),
-        "average": None if loop.average is None else loop.average.state_dict(),
+    return ({} if loop.strategy.is_sharded else _divisible_state(loop, training)) | {
         "proxy": None if loop.proxy is None else loop.proxy.state_dict(),
         "history": [row.model_dump() for row in training.history],
         "step_losses": torch.tensor(training.step_losses, dtype=torch.float64),
         "selected_epoch": training.selected_epoch,
         "selected_score": training.selected_score and list(training.selected_score),
-        "selected_state": training.selected_state,
         "val_logits": training.val_logits,
         "epoch": training.epoch,
         "step": training.step,
+        "accumulation_steps": training.accumulation_steps,
         "epoch_start_s": training.epoch_start_s,
         "num_resumes": training.num_resumes,
         "spans_s": dict(loop.clock.spans_s),
@@ -180,11 +207,24 @@ def _shared_state(loop: Loop, training: Training) -> dict[str, Any]:
     }
 
 
+def _divisible_state(loop: Loop, training: Training) -> dict[str, Any]:
+    """What is the same on every process, or in parts over them."""
+    return {
+        "optimizer": loop.strategy.optimizer_state(),
+        "average": None if loop.average is None else loop.average.state_dict(),
+        "selected_state": training.selected_state,
+    }
+
+
 def _own_state(loop: Loop, training: Training) -> dict[str, Any]:
     """What each process has for itself: its losses, running statistics and random numbers."""
     is_cuda = loop.process.device.type == "cuda"
     losses = training.epoch_losses
-    return {
+    parts: dict[str, Any] = {}
+    if loop.strategy.is_sharded:
+        on_host = {name: tensor.cpu() for name, tensor in loop.strategy.tensors().items()}
+        parts = _divisible_state(loop, training) | {"tensors": on_host}
+    return parts | {
         "buffers": [buffer.cpu() for buffer in _own_buffers(loop)],
         "rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state(loop.process.device) if is_cuda else None,
@@ -195,5 +235,13 @@ def _own_state(loop: Loop, training: Training) -> dict[str, Any]:
 
 def _own_buffers(loop: Loop) -> list[Tensor]:
     """Running statistics and their averages: each process has those of its part of the batches."""
-    buffers = [buffer for buffer in loop.model.buffers() if buffer.is_floating_point()]
-    return buffers if loop.average is None else buffers + loop.average.buffers
+    buffers = {name: buffer for name, buffer in loop.model.named_buffers() if buffer.is_floating_point()}
+    averages = {} if loop.average is None else loop.average.by_name
+    return [*buffers.values(), *(average for name, average in averages.items() if name in buffers)]
+
+
+@torch.no_grad()
+def copy_tensors(kept: dict[str, Tensor], loop: Loop) -> None:
+    """Set the model's tensors to copies of them that were kept."""
+    for name, tensor in loop.strategy.tensors().items():
+        tensor.copy_(kept[name])

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.cell import CellSpec, Precision, make_cell
+from harness.cell import CellSpec, Precision, StrategyName, make_cell
 from harness.errors import UsageError, unknown_name
 from harness.recipe import first_problem
 from harness.recipes import DEFAULT_RECIPE, recipe_for, recipe_named
@@ -33,6 +33,9 @@ class Matrix(BaseModel):
 
     recipes: tuple[str, ...] = Field(default=(DEFAULT_RECIPE,), min_length=1)
     precisions: tuple[Precision, ...] = Field(default=("bf16",), min_length=1)
+    strategies: tuple[StrategyName, ...] | None = Field(default=None, min_length=1)
+    """Null: `single` for one process, `ddp` for more."""
+
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     set: dict[str, Any] = {}
     """Fields that replace those of each recipe."""
@@ -44,6 +47,7 @@ class Matrix(BaseModel):
     small_stem: bool = False
     pretrained: str | None = None
     compile: str = "none"
+    sync_batchnorm: bool = False
 
 
 def make_matrix(values: dict[str, Any]) -> Matrix:
@@ -81,6 +85,7 @@ def expand(matrix: Matrix, num_processes: int) -> list[CellSpec]:
     for name in matrix.recipes:
         if recipe_named(name).needs_weights and matrix.pretrained is None:
             raise UsageError(f"recipe '{name}' is for models that start from weights: say --pretrained")
+    strategies = matrix.strategies or ("single" if num_processes == 1 else "ddp",)
     cells = [
         make_cell(
             dataset=matrix.dataset,
@@ -92,8 +97,9 @@ def expand(matrix: Matrix, num_processes: int) -> list[CellSpec]:
             augmentation=augmentation,
             recipe=recipe_for(model, recipe, matrix.set),
             precision=precision,
-            strategy="single" if num_processes == 1 else "ddp",
+            strategy=strategy,
             num_processes=num_processes,
+            sync_batchnorm=matrix.sync_batchnorm,
             accumulation_steps=matrix.accumulation_steps,
             compile=matrix.compile,
             mirror_tta=matrix.mirror_tta,
@@ -101,6 +107,6 @@ def expand(matrix: Matrix, num_processes: int) -> list[CellSpec]:
         )
         for model, recipe in product(matrix.models, matrix.recipes)
         for augmentation in matrix.augmentations or (recipe_named(recipe).augmentation,)
-        for precision, seed in product(matrix.precisions, matrix.seeds)
+        for precision, strategy, seed in product(matrix.precisions, strategies, matrix.seeds)
     ]
     return list({cell.cell_id: cell for cell in cells}.values())

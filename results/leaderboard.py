@@ -29,6 +29,7 @@ from results.store import MAX_LINE_LENGTH, Run, StoredRuns, load_runs, one_line
 
 UNKNOWN = "—"
 BELOW_BAR = "*"
+SMALLER_PARTS = "†"
 CIFAR10_TEST_IMAGES = 10_000
 
 _RANK_WIDTH = len("claim")
@@ -117,7 +118,10 @@ def _print_group(rows: list[tuple[Run, Score]], console: Console) -> None:
     console.print()
     console.print(_table(rows, console.width))
     console.print()
-    console.print(Text("\n".join(_caption(_data(first), first.record.cell.league)), style="dim"))
+    lines = _caption(_data(first), first.record.cell.league)
+    if any(_ran_out_of_memory(run) for run, _ in rows):
+        lines.append(f"{SMALLER_PARTS}: memory ran out, and each batch was taken in more, smaller parts.")
+    console.print(Text("\n".join(lines), style="dim"))
     console.print()
     console.print(Text(_summary(*rows[0]), style="bold"))
     console.print()
@@ -254,12 +258,20 @@ def _interval(score: Score) -> str:
 def _model_name(run: Run) -> str:
     """The model, and what of it was trained where that was not all."""
     cell = run.record.cell
-    return cell.model if cell.recipe.tuning == "all" else f"{cell.model} {cell.recipe.tuning}"
+    name = cell.model if cell.recipe.tuning == "all" else f"{cell.model} {cell.recipe.tuning}"
+    return f"{name}{SMALLER_PARTS}" if _ran_out_of_memory(run) else name
+
+
+def _ran_out_of_memory(run: Run) -> bool:
+    found = run.record.in_effect
+    return found is not None and found.accumulation_steps > run.record.cell.accumulation_steps
 
 
 def _precision(run: Run) -> str:
     cell = run.record.cell
-    return f"{cell.precision}×{cell.num_processes}" if cell.num_processes > 1 else cell.precision
+    strategy = "" if cell.strategy in ("single", "ddp") else f" {cell.strategy}"
+    processes = f"{strategy}×{cell.num_processes}" if cell.num_processes > 1 else ""
+    return f"{cell.precision}{processes}"
 
 
 def _train_time(run: Run) -> str:

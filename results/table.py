@@ -52,10 +52,11 @@ COLUMNS: tuple[Column, ...] = (
     Column("small_stem", "", "whether the stem was adapted to small images", "cell.small_stem"),
     Column("model_notes", "", "what was adapted or replaced in the model", "model.notes"),
     Column("augmentation", "", "augmentation of the training images", "cell.augmentation"),
-    Column("precision", "", "fp32, bf16 or fp16", "cell.precision"),
+    Column("precision", "", "fp32, tf32, bf16 or fp16", "cell.precision"),
     Column("strategy", "", "how processes share the work", "cell.strategy"),
     Column("num_processes", "processes", "training processes", "cell.num_processes"),
     Column("accumulation_steps", "", "micro-batches per step", "cell.accumulation_steps"),
+    Column("sync_batchnorm", "", "whether norms see all processes' batches", "cell.sync_batchnorm"),
     Column("compile", "", "mode of torch.compile", "cell.compile"),
     Column("mirror_tta", "", "whether mirrored test images were added", "cell.mirror_tta"),
     Column("seed", "", "of weights, order and augmentation", "cell.seed"),
@@ -137,6 +138,19 @@ COLUMNS: tuple[Column, ...] = (
     Column("peak_allocated_mib", "MiB", "by tensors on one GPU", "measurements.peak_allocated_mib"),
     Column("peak_reserved_mib", "MiB", "by the allocator on one GPU", "measurements.peak_reserved_mib"),
     Column("unavailable", "", "why measurements are missing", "record.unavailable"),
+    Column("compute_dtype", "", "type that layers came out in", "in_effect.compute_dtype"),
+    Column("wrapper", "", "class of what was trained", "in_effect.wrapper"),
+    Column("used_accumulation_steps", "", "more where memory ran out", "in_effect.accumulation_steps"),
+    Column("params_per_process", "", "kept between steps", "in_effect.params_per_process"),
+    Column(
+        "optimizer_values_per_process",
+        "",
+        "of its state and copies of the weights",
+        "in_effect.optimizer_values_per_process",
+    ),
+    Column("synchronized_norms", "", "BatchNorm layers", "in_effect.num_synchronized_norms"),
+    Column("devices", "", "of each process", "in_effect.devices"),
+    Column("num_nodes", "", "machines", "in_effect.num_nodes"),
     Column("device", "", "accelerator or processor", "environment.device"),
     Column("device_type", "", "cpu or cuda", "environment.device_type"),
     Column("backend", "", "nccl or gloo; empty for one process", "environment.backend"),
@@ -212,6 +226,7 @@ def _sources(run: Run) -> dict[str, object]:
         "data": record.data,
         "model": record.model,
         "measurements": record.measurements,
+        "in_effect": record.in_effect,
         "environment": record.environment,
         "failure": record.failure,
         "scores": run.scores,
@@ -231,7 +246,7 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
-        value = "; ".join(value)
+        value = "; ".join(str(item) for item in value)
     if isinstance(value, dict):
         value = "; ".join(f"{key}: {reason}" for key, reason in value.items())
     if not isinstance(value, str):

@@ -19,6 +19,7 @@ from harness.progress import Reporter
 from harness.recipe import make_recipe
 from harness.record import Record, read_record
 from harness.run_cell import Run, run_cell
+from harness.settings import Settings
 
 ONE_PROCESS = Process(0, 0, 1, torch.device("cpu"), "NO", None)
 
@@ -42,10 +43,12 @@ def run_one(
     data: Dataset, parent: Path, folder: str = "run", **changes: Any
 ) -> tuple[Record, dict[str, Any], dict[str, Any]]:
     """Run one cell and return its record, predictions and steps."""
+    settings = changes.pop("settings", Settings())
     cell = small_cell(**changes)
     run_dir = parent / folder
     reporter = Reporter(Console(file=StringIO()))
-    run_cell(Run(cell, data, ONE_PROCESS, describe_environment(ONE_PROCESS), run_dir, "x"), reporter, "cell")
+    environment = describe_environment(ONE_PROCESS)
+    run_cell(Run(cell, data, ONE_PROCESS, environment, run_dir, "x", settings), reporter, "cell")
     record = read_record(run_dir)
     assert record is not None
     return record, dict(np.load(run_dir / "predictions.npz")), dict(np.load(run_dir / "steps.npz"))

@@ -11,6 +11,7 @@ import pytest
 from harness.cell import CellSpec, make_cell
 from harness.errors import UsageError
 from harness.recipe import Recipe, make_recipe
+from tests.harness.run_helpers import small_cell
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,6 +117,7 @@ def test_the_defaults_never_change() -> None:
             "weights_sha256": None,
             "strategy": "single",
             "num_processes": 1,
+            "sync_batchnorm": False,
             "accumulation_steps": 1,
             "compile": "none",
             "mirror_tta": False,
@@ -183,6 +185,9 @@ def test_every_field_of_a_cell_counts_for_its_id() -> None:
         changed(precision="fp32"),
         changed(strategy="ddp", num_processes=2),
         changed(strategy="ddp", num_processes=4),
+        changed(strategy="fsdp", num_processes=2),
+        changed(strategy="ddp", num_processes=2, sync_batchnorm=True),
+        changed(precision="tf32"),
         changed(accumulation_steps=2),
         changed(mirror_tta=True),
         changed(seed=1),
@@ -372,3 +377,40 @@ def test_progressive_resizing_grows_in_a_line_and_stays_at_the_full_size(
 ) -> None:
     resizing = changed(image_size=image_size, **{f"recipe__{key}": value for key, value in fields.items()})
     assert [resizing.image_size_at(epoch) for epoch in range(len(sizes))] == sizes
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp", "zero1", "zero2", "zero3"])
+def test_a_strategy_for_several_processes_needs_several(strategy: str) -> None:
+    assert small_cell(strategy=strategy, num_processes=2).strategy == strategy
+    with pytest.raises(UsageError, match=f"strategy '{strategy}' does not fit 1 process"):
+        small_cell(strategy=strategy, num_processes=1)
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "zero1", "zero2", "zero3"])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"recipe": {"optimizer": "muon", "muon_lr": 0.1}}, "optimizer 'muon' works on whole matrices"),
+        ({"compile": "default"}, "--compile compiles the model as a whole"),
+        (
+            {"recipe": {"tuning": "gradual"}, "model": "timm:resnet18", "pretrained": "hub"},
+            "tuning 'gradual' freezes layers",
+        ),
+    ],
+)
+def test_what_needs_whole_weights_is_refused_where_they_are_in_parts(
+    strategy: str, changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(UsageError, match=f"strategy '{strategy}' spreads .*{reason}: use --strategy ddp"):
+        small_cell(strategy=strategy, num_processes=2, **changes)
+    assert small_cell(strategy="ddp", num_processes=2, **changes).strategy == "ddp"
+
+
+def test_one_process_has_nothing_to_synchronise() -> None:
+    with pytest.raises(UsageError, match="--sync-batchnorm is about two processes or more"):
+        small_cell(sync_batchnorm=True)
+
+
+def test_the_label_names_a_strategy_that_is_not_the_usual_one() -> None:
+    assert " fp32 x2 seed 0" in small_cell(strategy="ddp", num_processes=2).label()
+    assert " fp32 zero2 x2 seed 0" in small_cell(strategy="zero2", num_processes=2).label()

@@ -148,7 +148,7 @@ def train_step(model: nn.Module, step: int) -> None:
 
 def test_the_average_is_that_of_a_plain_loop_over_weights_and_running_statistics() -> None:
     model = small_model()
-    average = WeightAverage(model, decay=0.3)
+    average = WeightAverage(model.state_dict(), decay=0.3)
     expected = copy.deepcopy(model.state_dict())
     for step in range(1, 8):
         train_step(model, step)
@@ -175,7 +175,7 @@ def assert_states_close(state: dict[str, Tensor], expected: dict[str, Tensor], r
 
 def test_the_models_own_weights_are_back_when_the_block_raises() -> None:
     model = small_model()
-    average = WeightAverage(model, decay=0.9)
+    average = WeightAverage(model.state_dict(), decay=0.9)
     train_step(model, 1)
     own = copy.deepcopy(model.state_dict())
 
@@ -191,7 +191,7 @@ def test_the_models_own_weights_are_back_when_the_block_raises() -> None:
 
 def test_training_goes_on_after_the_average_was_applied() -> None:
     model = small_model()
-    average = WeightAverage(model, decay=0.9)
+    average = WeightAverage(model.state_dict(), decay=0.9)
     optimizer = make_optimizer(model, recipe(), CPU)
     with average.applied():
         pass

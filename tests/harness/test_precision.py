@@ -88,3 +88,20 @@ def test_a_real_gpu_trains_in_every_precision(precision: Precision) -> None:
         optimizer.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+def test_tf32_is_for_gpus_since_ampere(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HardwareError, match="tf32 is not available on the CPU, but on NVIDIA GPUs since"):
+        make_autocast("tf32", CPU)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    with pytest.raises(HardwareError, match="tf32 is not available on Tesla T4"):
+        make_autocast("tf32", CUDA)
+
+
+def test_each_precision_switches_tf32_to_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
+    for precision, expected in (("tf32", True), ("fp32", False)):
+        make_autocast(precision, CUDA)  # type: ignore[arg-type]  # mypy sees a str
+        switches = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        assert switches == (expected, expected)

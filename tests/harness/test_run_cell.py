@@ -103,7 +103,7 @@ def test_divergence_is_an_error_and_a_record(run: RunFunction, tmp_path: Path) -
     assert record.status == "failed"
     assert record.failure is not None
     assert record.failure.kind == "diverged"
-    assert "peak learning rate of 1e+30" in record.failure.message
+    assert "(its peak is 1e+30)" in record.failure.message
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "cell.json",
         "log.txt",

@@ -25,7 +25,7 @@ from harness.files import write_arrays  # noqa: E402
 from harness.precision import make_autocast  # noqa: E402
 from harness.process import Process  # noqa: E402
 from harness.recipe import Recipe  # noqa: E402
-from harness.strategy import gradient_exchange, wrap_model  # noqa: E402
+from harness.strategy import make_strategy  # noqa: E402
 
 CPU = torch.device("cpu")
 NUM_IMAGES = 7  # two processes cannot have equal shares
@@ -83,16 +83,30 @@ def differentiate(process: Process) -> dict[str, Tensor]:
     inputs, labels = torch.randn(8, 6), torch.arange(8) % 3
     model = nn.Linear(6, 3, bias=False)
     (alone,) = torch.autograd.grad(F.cross_entropy(model(inputs), labels), model.weight)
-    wrapped = wrap_model(model, cell, process)
+    strategy = make_strategy(cell, model, torch.amp.GradScaler("cpu", enabled=False), process)
+    strategy.wrap()
     after_each = []
     for micro_step in range(2):
         start = (process.rank * 2 + micro_step) * 2
         rows = slice(start, start + 2)
-        with gradient_exchange(wrapped, is_last=micro_step == 1):
-            (F.cross_entropy(wrapped(inputs[rows]), labels[rows]) / 2).backward()  # type: ignore[no-untyped-call]
+        with strategy.micro_batch(exchange=micro_step == 1):
+            strategy.backward(F.cross_entropy(strategy.wrapped(inputs[rows]), labels[rows]) / 2)
         assert model.weight.grad is not None
         after_each.append(model.weight.grad.clone())
-    return {"gradient_before": after_each[0], "gradient": after_each[1], "gradient_alone": alone}
+    strategy.drop_gradients()
+    for micro_step in range(2):
+        start = (process.rank * 2 + micro_step) * 2
+        rows = slice(start, start + 2)
+        with strategy.micro_batch(exchange=False):
+            strategy.backward(F.cross_entropy(strategy.wrapped(inputs[rows]), labels[rows]) / 2)
+    strategy.exchange_gradients()
+    assert model.weight.grad is not None
+    return {
+        "gradient_before": after_each[0],
+        "gradient": after_each[1],
+        "gradient_exchanged_afterwards": model.weight.grad,
+        "gradient_alone": alone,
+    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""One process with all threads against two with half of them each: images per second and memory, by strategy.
+
+    python -m benchmarks.scaling --rounds 3
+    python -m benchmarks.scaling --model resnet18 --image-size 32 --batch-size 128
+
+Each side is `harness/run.py` on one epoch of digits; they take turns. The default model is one that
+memory is about: 57 million parameters in a dense layer, trained by AdamW, so that weights, gradients
+and moments take most of it. Memory is the peak resident set of the process that has the most (on a GPU,
+what torch allocated), with the interpreter, torch and the images in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from harness.cell import SHARDED
+from harness.record import Record, read_record
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    """Run all sides in turns and print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", default="mlp")
+    parser.add_argument("--image-size", type=int, default=192)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--strategies", default=",".join(("single", "ddp", *SHARDED)))
+    args = parser.parse_args()
+    names = args.strategies.split(",")
+    records: dict[str, list[Record]] = {name: [] for name in names}
+    for index in range(args.rounds):
+        for name in names[:: -1 if index % 2 else 1]:
+            records[name].append(_run(args, name))
+    print(
+        "| strategy | processes x threads | images/s | peak MiB of one | its parameters | optimizer values |"
+    )
+    print("|---|---|---|---|---|---|")
+    for name, runs in records.items():
+        print(_row(name, runs))
+
+
+def _row(name: str, runs: list[Record]) -> str:
+    speeds = [_speed(run) for run in runs]
+    peaks = [_peak_mib(run) for run in runs]
+    found = runs[0].in_effect
+    assert found is not None
+    environment = runs[0].environment
+    return (
+        f"| {name} | {environment.num_processes} x {environment.threads_per_process} | "
+        f"{median(speeds):,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f}) | {median(peaks):,.0f} | "
+        f"{max(found.params_per_process) / 1e6:.1f} M | "
+        f"{max(found.optimizer_values_per_process) / 1e6:.1f} M |"
+    )
+
+
+def _speed(run: Record) -> float:
+    assert run.measurements is not None
+    assert run.measurements.images_per_s is not None
+    return run.measurements.images_per_s
+
+
+def _peak_mib(run: Record) -> float:
+    measured = run.measurements
+    assert measured is not None
+    peak = measured.peak_allocated_mib or measured.peak_resident_mib
+    assert peak is not None
+    return peak
+
+
+def _run(args: argparse.Namespace, strategy: str) -> Record:
+    """One epoch of the cell under that strategy."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launcher = [] if strategy == "single" else torchrun
+    with tempfile.TemporaryDirectory() as folder:
+        options = (
+            f"--dataset digits --val-fraction 0 --epochs 1 --model {args.model} "
+            f"--image-size {args.image_size} --batch-size {args.batch_size} "
+            f"--precision {args.precision} --strategy {strategy}"
+        )
+        script = [str(ROOT / "harness" / "run.py"), "--out", folder]
+        command = [sys.executable, *launcher, *script, *options.split()]
+        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+        (path,) = Path(folder).glob("*/record.json")
+        record = read_record(path.parent)
+    assert record is not None
+    return record
+
+
+def _environment() -> dict[str, str]:
+    import torch
+
+    return dict(os.environ) | ({"ACCELERATE_USE_CPU": "true"} if torch.cuda.device_count() < 2 else {})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""How cells are run on this machine: nothing of it changes what a cell is. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one command, for all its cells.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    out: Path = Path("runs")
+    """Folder of the runs and their table."""
+
+    data_dir: Path = Path("data")
+    allow_unofficial_data: bool = False
+    cpu: bool = False
+    threads: int | None = None
+    """Of each process; None: its share of the cores."""
+
+    checkpoint_minutes: float = 10
+    """Between two checkpoints; 0: only when a signal asks for one."""
+
+    checkpoint_epochs: int | None = None
+    """A checkpoint also after every so many epochs."""
+
+    on_oom: str = "shrink"
+    """What is done where memory runs out: `shrink` the micro-batches, or `fail`."""
+
+    timeout_s: float = 600
+    """Until a process that takes no part in an exchange is given up."""
+
+    def __post_init__(self) -> None:
+        limits = {
+            "--threads": (self.threads, 1),
+            "--checkpoint-minutes": (self.checkpoint_minutes, 0),
+            "--checkpoint-epochs": (self.checkpoint_epochs, 1),
+            "--timeout": (self.timeout_s, 1),
+        }
+        for option, (value, least) in limits.items():
+            if value is not None and not value >= least:
+                raise UsageError(f"{option} {value:g}: expected {least} or more")
+        if self.on_oom not in ("shrink", "fail"):
+            raise UsageError(f"--on-oom {self.on_oom}: expected shrink or fail")
+
+    @property
+    def checkpoint_every_s(self) -> float | None:
+        """Seconds between two checkpoints; None: there are none by the clock."""
+        return 60 * self.checkpoint_minutes or None
