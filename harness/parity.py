@@ -3,10 +3,14 @@
     python -m harness.parity                # every strategy and precision that this machine has
     python -m harness.parity --strategies ddp,fsdp --precisions fp32 --markdown
 
-The same small cell (ResNet-20 with synchronised BatchNorm, digits, two epochs) is trained by one process
-and, with the same global batches, by two under each strategy; and a net without BatchNorm in one batch
-and in micro-batches. The losses of all steps and the accuracy at the end are held against those of one
-process. What differs by more than its tolerance is a breach: exit code 1.
+Two small nets are trained on digits by one process and, with the same global batches, by two under each
+strategy: one with BatchNorm, synchronised, by SGD, and one without it by AdamW; the latter also in
+micro-batches. The loss of every step and the accuracy at the end are held against those of one process.
+What differs by more than is tolerated is a breach: exit code 1.
+
+Two controls say what that is worth. One process on one CPU thread differs from one on all of them by
+rounding only, which training makes grow: nothing can agree better than that. And two processes whose
+BatchNorm is not synchronised must be told apart from one process, or the gate sees nothing.
 """
 
 from __future__ import annotations
@@ -26,22 +30,29 @@ import typer
 from harness.cell import SHARDED, CellSpec, make_cell
 from harness.console import run_command
 from harness.errors import UsageError, VerdictError
-from harness.recipe import Recipe
+from harness.recipe import make_recipe
 from harness.record import read_record
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 STRATEGIES = ("ddp", *SHARDED)
 NUM_PROCESSES = 2
-ACCURACY_TOLERANCE = 0.02
 RUN_TIMEOUT_S = 900
 EXIT_BREACH = 1
 
-LOSS_TOLERANCES = {"fp32": 1e-3, "tf32": 1e-2, "bf16": 3e-2, "fp16": 1e-2}
-"""Largest relative difference of one step's loss. Sums in another order differ in the last bit, and
-training makes differences grow: what is tolerated is far below what another batch would do."""
+LOSS_TOLERANCES = {"fp32": 1e-4, "tf32": 2e-3, "bf16": 7e-3, "fp16": 2e-3}
+"""Largest relative difference of one step's loss. tf32 and fp16 have three bits more than bf16."""
+
+ACCURACY_TOLERANCES = {"fp32": 0.01, "tf32": 0.02, "bf16": 0.04, "fp16": 0.02}
+"""Largest difference of accuracies. After one epoch they still move by points from step to step."""
 
 _SCRIPT = Path(__file__).resolve().parent / "run.py"
-_MODELS = {"with BatchNorm": "resnet20", "without": "simple_cnn"}
+_BATCH_SIZE = 64
+_NORMED, _PLAIN = "fast_cnn", "simple_cnn"
+# rates at which rounding errors grow slowly: those of ResNet-20 reach 1e-2 within ten steps at 0.05
+_RECIPES: dict[str, dict[str, Any]] = {
+    _NORMED: {"optimizer": "sgd", "lr": 0.02, "weight_decay": 5e-4},
+    _PLAIN: {"optimizer": "adamw", "lr": 1.5e-3, "weight_decay": 0.01},
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,9 @@ class Outcome:
     """What one cell gave, or why it gave nothing."""
 
     cell: CellSpec
+    what: str
+    """In words."""
+
     losses: np.ndarray[Any, np.dtype[np.float32]]
     """Of every step; none where it did not run."""
 
@@ -67,14 +81,19 @@ class Row:
     loss_difference: float
     """Largest relative difference of a step's loss."""
 
+    must_differ: bool = False
+
     @property
     def is_breach(self) -> bool:
         """Whether it ran and differs by more than is tolerated."""
         if self.outcome.refusal:
             return False
+        precision = self.outcome.cell.precision
         accuracy = abs(self.outcome.accuracy - self.against.accuracy)
-        tolerated = LOSS_TOLERANCES[self.outcome.cell.precision]
-        return not (self.loss_difference <= tolerated and accuracy <= ACCURACY_TOLERANCE)
+        agrees = self.loss_difference <= LOSS_TOLERANCES[precision]
+        if self.must_differ:
+            return agrees
+        return not (agrees and accuracy <= ACCURACY_TOLERANCES[precision])
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -84,7 +103,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def command(
     strategies: Annotated[str, typer.Option(help="some of them")] = ",".join(STRATEGIES),
     precisions: Annotated[str, typer.Option(help="some of them")] = ",".join(PRECISIONS),
-    epochs: Annotated[int, typer.Option(min=1, help="of each training")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="of each training")] = 1,
     markdown: Annotated[bool, typer.Option("--markdown", help="print the table as Markdown")] = False,
 ) -> None:
     """Run the gate and end with an exit code."""
@@ -102,59 +121,61 @@ def compare(strategies: list[str], precisions: list[str], epochs: int, folder: P
     """Train every cell in a process of its own, and hold it against the one of a single process."""
     rows = []
     for precision in precisions:
-        whole = {name: _run(_cell(name, precision, epochs), folder) for name in _MODELS}
-        first = whole["with BatchNorm"]
-        if first.refusal:
-            rows.append(Row(first, first, 0.0))
+        whole = {name: _run(_cell(name, precision, epochs), folder) for name in (_NORMED, _PLAIN)}
+        if whole[_NORMED].refusal:
+            rows.append(_row(whole[_NORMED], whole[_NORMED]))
             continue
-        parts = _run(_cell("without", precision, epochs, accumulation_steps=4), folder)
-        rows.append(_row(parts, whole["without"]))
+        for one in whole.values():
+            rows.append(_row(_run(one.cell, folder / "control", "control: 1 thread", threads=1), one))
+        parts = _cell(_PLAIN, precision, epochs, accumulation_steps=4)
+        rows.append(_row(_run(parts, folder, "4 micro-batches"), whole[_PLAIN]))
         for strategy in strategies:
             spread = {"strategy": strategy, "num_processes": NUM_PROCESSES}
-            for name, sync in (("with BatchNorm", True), ("without", False)):
-                outcome = _run(_cell(name, precision, epochs, sync_batchnorm=sync, **spread), folder)
-                rows.append(_row(outcome, whole[name]))
+            synced = _cell(_NORMED, precision, epochs, sync_batchnorm=True, **spread)
+            rows.append(_row(_run(synced, folder, "synchronised BatchNorm"), whole[_NORMED]))
+            rows.append(_row(_run(_cell(_PLAIN, precision, epochs, **spread), folder), whole[_PLAIN]))
+        apart = _cell(_NORMED, precision, epochs, strategy="ddp", num_processes=NUM_PROCESSES)
+        control = _run(apart, folder, "control: not synchronised")
+        rows.append(_row(control, whole[_NORMED], must_differ=True))
     return rows
 
 
 def as_table(rows: list[Row]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| strategy | processes | precision | model | micro-batches | largest loss difference | tolerated | "
-        "accuracy | of one process | |",
+        "| strategy | processes | precision | model | | largest loss difference | tolerated | accuracy | "
+        "of one process | |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         cell = row.outcome.cell
-        start = (
-            f"| {cell.strategy} | {cell.num_processes} | {cell.precision} | {cell.model} | "
-            f"{cell.accumulation_steps} |"
-        )
+        start = f"| {cell.strategy} | {cell.num_processes} | {cell.precision} | {cell.model} "
         if row.outcome.refusal:
-            lines.append(f"{start} | | | | not here: {row.outcome.refusal} |")
+            lines.append(f"{start}| | | | | | not here: {row.outcome.refusal} |")
             continue
+        verdict = "**BREACH**" if row.is_breach else "differs, as it must" if row.must_differ else "ok"
+        tolerated = f"{LOSS_TOLERANCES[cell.precision]:.0e}"
         lines.append(
-            f"{start} {row.loss_difference:.1e} | {LOSS_TOLERANCES[cell.precision]:.0e} | "
-            f"{row.outcome.accuracy:.2%} | {row.against.accuracy:.2%} | "
-            f"{'**BREACH**' if row.is_breach else 'ok'} |"
+            f"{start}| {row.outcome.what} | {row.loss_difference:.1e} | {tolerated} | "
+            f"{row.outcome.accuracy:.2%} | {row.against.accuracy:.2%} | {verdict} |"
         )
     return "\n".join(lines)
 
 
-def _row(outcome: Outcome, against: Outcome) -> Row:
+def _row(outcome: Outcome, against: Outcome, must_differ: bool = False) -> Row:
     if outcome.refusal:
         return Row(outcome, against, 0.0)
     ours, theirs = outcome.losses.astype(np.float64), against.losses.astype(np.float64)
-    return Row(outcome, against, float(np.max(np.abs(ours - theirs) / np.abs(theirs))))
+    return Row(outcome, against, float(np.max(np.abs(ours - theirs) / np.abs(theirs))), must_differ)
 
 
 def _cell(model: str, precision: str, epochs: int, **changes: Any) -> CellSpec:
-    recipe = Recipe(
-        epochs=epochs, batch_size=64, optimizer="sgd", lr=0.02, weight_decay=5e-4, schedule="cosine"
+    recipe = make_recipe(
+        {"epochs": epochs, "batch_size": _BATCH_SIZE, "schedule": "cosine"} | _RECIPES[model]
     )
     return make_cell(
         dataset="digits",
-        model=_MODELS[model],
+        model=model,
         augmentation="flip_crop",
         recipe=recipe,
         precision=precision,
@@ -162,32 +183,34 @@ def _cell(model: str, precision: str, epochs: int, **changes: Any) -> CellSpec:
     )
 
 
-def _run(cell: CellSpec, folder: Path) -> Outcome:
+def _run(cell: CellSpec, folder: Path, what: str = "", threads: int | None = None) -> Outcome:
     """Run the cell as a user would.
 
     Raises:
         VerdictError: it failed, other than for a reason that the user is told in one line.
     """
-    path = folder / f"{cell.cell_id}.json"
+    path, runs = folder / f"{cell.cell_id}.json", folder / "runs"
+    folder.mkdir(exist_ok=True)
     path.write_text(json.dumps(cell.model_dump()), encoding="utf-8")
-    print(f"{cell.label()} {cell.strategy}, {cell.accumulation_steps} micro-batch(es)", file=sys.stderr)
+    print(f"{cell.label()} {cell.strategy} {what}", file=sys.stderr)
     command = [sys.executable]
     if cell.num_processes > 1:
         command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={cell.num_processes}"]
-    command += [str(_SCRIPT), "--cell", str(path), "--out", str(folder / "runs")]
+    command += [str(_SCRIPT), "--cell", str(path), "--out", str(runs)]
+    command += [] if threads is None else ["--threads", str(threads)]
     done = subprocess.run(
         command, env=_environment(), capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
     )
-    run_dirs = [run_dir for run_dir in (folder / "runs").glob("*/") if _is_of(cell, run_dir)]
+    run_dirs = [run_dir for run_dir in runs.glob("*/") if _is_of(cell, run_dir)]
     record = read_record(run_dirs[0]) if run_dirs else None
     if record is not None and record.status == "finished":
         predictions, steps = np.load(run_dirs[0] / "predictions.npz"), np.load(run_dirs[0] / "steps.npz")
         correct = predictions["test_logits"].argmax(axis=1) == predictions["test_labels"]
-        return Outcome(cell, steps["loss"], float(correct.mean()))
+        return Outcome(cell, what, steps["loss"], float(correct.mean()))
     refusals = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     if not refusals:
         raise VerdictError(f"{cell.label()} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    return Outcome(cell, np.zeros(0, np.float32), 0.0, refusals[0].removeprefix("error: "))
+    return Outcome(cell, what, np.zeros(0, np.float32), 0.0, refusals[0].removeprefix("error: "))
 
 
 def _is_of(cell: CellSpec, run_dir: Path) -> bool:

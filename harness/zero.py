@@ -32,8 +32,8 @@ from harness.strategy import Held, Strategy
 BUCKET_VALUES = 2**23
 """Gradients that are exchanged together; deepspeed keeps a buffer of this size."""
 
-PREFETCHED_VALUES = 2**20
-"""Weights that stage 3 puts together ahead of the layer that needs them."""
+TOGETHER_SHARE = 4
+"""Stage 3 puts weights together ahead of the layer that needs them while less than one in so many are."""
 
 
 class Zero(Strategy):
@@ -69,8 +69,9 @@ class Zero(Strategy):
         if self._stage == 3:
             zero |= {
                 "stage3_param_persistence_threshold": 0,
-                "stage3_max_reuse_distance": 0,  # or small models stay together from forward to backward
-                "stage3_prefetch_bucket_size": PREFETCHED_VALUES,
+                # or models of less than 10^9 weights stay together from forward to backward
+                "stage3_max_reuse_distance": 0,
+                "stage3_max_live_parameters": self.num_params // TOGETHER_SHARE,
                 "memory_efficient_linear": False,  # or torch's is replaced, for other strategies too
             }
         else:

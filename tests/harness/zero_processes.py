@@ -11,30 +11,32 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from harness.cell import CellSpec  # noqa: E402  # after the path is set
-from harness.errors import DivergedError  # noqa: E402
-from harness.files import write_arrays  # noqa: E402
-from harness.optimizer import set_lr  # noqa: E402
-from harness.precision import make_autocast  # noqa: E402
-from harness.process import Process  # noqa: E402
-from harness.recipe import Recipe  # noqa: E402
-from harness.strategy import Strategy, make_strategy  # noqa: E402
+from harness.cell import CellSpec
+from harness.errors import DivergedError
+from harness.files import write_arrays
+from harness.optimizer import set_lr
+from harness.precision import make_autocast
+from harness.process import Process
+from harness.recipe import Recipe
+from harness.strategy import Strategy, make_strategy
 
 CPU = torch.device("cpu")
 NUM_STEPS, NUM_MICRO_BATCHES, BATCH_SIZE, NUM_CLASSES = 10, 2, 16, 5
 SAVED_AFTER = 4
 STAGES = ("zero1", "zero2", "zero3")
-OPTIMIZERS = {"sgd": 0.1, "adamw": 0.01}
+OPTIMIZERS = {"sgd": 0.01, "adamw": 0.01}
 
 
 def main(rank: int, folder: Path) -> None:
@@ -45,13 +47,11 @@ def main(rank: int, folder: Path) -> None:
     arrays: dict[str, Tensor] = {}
     for optimizer in OPTIMIZERS:
         for name in ("ddp", *STAGES):
-            with strategy_of(name, process, optimizer) as strategy:
-                losses = [step(strategy, index) for index in range(NUM_STEPS)]
-                arrays |= outcome(f"{name}/{optimizer}", strategy, losses)
+            arrays |= train(name, process, optimizer)
     for name in ("ddp", *STAGES):
         arrays |= compute_in_bf16(name, process)
     for name in STAGES:
-        arrays |= {f"{name}/{key}": value for key, value in look_into(name, process).items()}
+        arrays |= look_into(name, process)
         for optimizer in OPTIMIZERS:
             arrays |= interrupt(name, process, optimizer)
         arrays |= overflow(name, process)
@@ -67,15 +67,16 @@ class Net(nn.Module):
         self.whiten = nn.Conv2d(3, 6, 2, bias=False).requires_grad_(False)
         self.block = nn.Sequential(nn.Conv2d(6, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
         self.block[1].weight.requires_grad_(False)
-        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+        self.convs = nn.ModuleList([nn.Conv2d(8, 8, 3, padding=1) for _ in range(6)])
         self.position = nn.Parameter(torch.zeros(8, 1, 1))
         self.head = nn.Linear(8, NUM_CLASSES)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         features: Tensor = self.block(F.gelu(self.whiten(images_BCHW))) + self.position
-        features = F.relu(features + self.conv(features), inplace=True)
+        for conv in self.convs:
+            features = F.relu(features + conv(features), inplace=True)
         logits: Tensor = self.head(features.mean(dim=(2, 3)))
-        return logits
+        return 8 * logits  # gradients are long: it would be seen if they were clipped
 
 
 @contextmanager
@@ -140,6 +141,15 @@ def step(strategy: Strategy, index: int, factor: float = 1.0, num_parts: int = N
     return total
 
 
+def train(name: str, process: Process, optimizer: str) -> dict[str, Tensor]:
+    """Train, then go on with other numbers of micro-batches, as where memory runs out."""
+    with strategy_of(name, process, optimizer) as strategy:
+        losses = [step(strategy, index) for index in range(NUM_STEPS)]
+        arrays = outcome(f"{name}/{optimizer}", strategy, losses)
+        ends = [step(strategy, NUM_STEPS - 1, num_parts=num_parts) for num_parts in (1, 4, 1)]
+        return arrays | outcome(f"{name}/{optimizer}/ends", strategy, ends)
+
+
 def outcome(name: str, strategy: Strategy, losses: list[Tensor]) -> dict[str, Tensor]:
     """Mean losses over the processes, and this process's tensors; what is in parts is put together."""
     mean = strategy.process.sum(torch.stack(losses)) / 2
@@ -153,127 +163,117 @@ def outcome(name: str, strategy: Strategy, losses: list[Tensor]) -> dict[str, Te
 
 
 def compute_in_bf16(name: str, process: Process) -> dict[str, Tensor]:
-    """Losses of bf16; which types were exchanged, and what the model computes in without our autocast."""
+    """Train in bf16; what is exchanged, and what the model computes in where the caller has no autocast."""
     exchanged = Exchanged()
     with strategy_of(name, process, precision="bf16") as strategy:
         with exchanged:
             losses = [step(strategy, index) for index in range(NUM_STEPS)]
         arrays = outcome(f"{name}/bf16", strategy, losses)
-        if name != "ddp":
-            with torch.autocast("cpu", enabled=False):
-                logits = strategy.wrapped(torch.zeros(2, 3, 8, 8))
-            arrays[f"{name}/bf16/is_computed"] = torch.tensor(logits.dtype is torch.bfloat16)
-    arrays[f"{name}/bf16/num_exchanges"] = torch.tensor(exchanged.num_floats)
-    arrays[f"{name}/bf16/is_float32"] = torch.tensor(exchanged.types == {torch.float32})
-    return arrays
+        with torch.autocast("cpu", enabled=False):  # as deepspeed does on a GPU
+            logits = strategy.wrapped(torch.zeros(2, 3, 8, 8))
+    return arrays | {
+        f"{name}/bf16/output_bytes": torch.tensor(logits.element_size()),
+        f"{name}/bf16/exchanged_bytes": torch.tensor(exchanged.sizes),
+    }
 
 
-class Exchanged(TorchDispatchMode):
-    """Notes the types of what the processes exchange, but for bytes and integers."""
+class Exchanged(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    """Notes the sizes in bytes of the floating-point numbers that the processes exchange."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.types: set[torch.dtype] = set()
-        self.num_floats = 0
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self.sizes: list[int] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.namespace == "c10d":
-            for tensor in torch.utils._pytree.tree_leaves(args):
-                if isinstance(tensor, Tensor) and tensor.is_floating_point():
-                    self.types.add(tensor.dtype)
-                    self.num_floats += 1
+            tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
+            self.sizes += [tensor.element_size() for tensor in tensors if tensor.is_floating_point()]
         return func(*args, **(kwargs or {}))
 
 
 def look_into(name: str, process: Process) -> dict[str, Tensor]:
-    """What a process keeps, and what remains of it."""
-    with strategy_of(name, process, "adamw") as strategy:
+    """What a process keeps in training, and what remains of it."""
+    with strategy_of(name, process) as strategy:
         step(strategy, 0)
         held = strategy.held()
-        whole = torch.tensor([strategy.num_params, strategy.num_trained])
-        strategy.train_mode()
         with strategy.micro_batch(exchange=False):
-            strategy.backward(strategy.wrapped(torch.zeros(2, 3, 8, 8)).sum())
+            logits = strategy.wrapped(torch.zeros(2, 3, 8, 8))
+            in_between = strategy.held()
+            strategy.backward(logits.sum())
         gradients = [p.grad.numel() for p in strategy.model.parameters() if p.grad is not None]
-        stage = strategy.wrapped.zero_optimization_stage()
+        stage = cast(Any, strategy.wrapped).zero_optimization_stage()
+        whole = [strategy.num_params, strategy.num_trained]
         engine, optimizer = weakref.ref(strategy.wrapped), weakref.ref(strategy.wrapped.optimizer)
-    is_linear = F.linear is torch._C._nn.linear
-    del strategy
+    del strategy, logits
     gc.collect()
     return {
-        "held": torch.tensor([held.num_params, held.num_optimizer_values]),
-        "whole": whole,
-        "num_gradients": torch.tensor(sum(gradients)),
-        "stage": torch.tensor(int(stage)),
-        "is_gone": torch.tensor(engine() is None and optimizer() is None),
-        "is_torch_untouched": torch.tensor(is_linear),
+        f"{name}/held": torch.tensor([held.num_params, held.num_optimizer_values]),
+        f"{name}/held_in_between": torch.tensor(in_between.num_params),
+        f"{name}/whole": torch.tensor(whole),
+        f"{name}/num_gradients": torch.tensor(sum(gradients)),
+        f"{name}/stage": torch.tensor(int(stage)),
+        f"{name}/is_gone": torch.tensor(engine() is None and optimizer() is None),
+        f"{name}/is_torch_as_it_was": torch.tensor(F.linear is torch._C._nn.linear),
     }
 
 
 def interrupt(name: str, process: Process, optimizer: str) -> dict[str, Tensor]:
-    """Save in mid-training, score with other weights, go on; then go on from what was saved."""
+    """Score with other weights in mid-training and go on; then go on from what was saved there."""
     with strategy_of(name, process, optimizer) as strategy:
         losses = [step(strategy, index) for index in range(SAVED_AFTER)]
-        saved = {key: tensor.clone() for key, tensor in strategy.tensors().items()}
-        state = strategy.optimizer_state()
-        live = strategy.tensors()
-        score(strategy)
-        with torch.no_grad():
-            for key, tensor in live.items():
-                tensor.copy_(tensor * 2)
-            other = score(strategy)
-            for key, tensor in live.items():
-                tensor.copy_(saved[key])
-            own = score(strategy)
+        live, state = strategy.tensors(), strategy.optimizer_state()
+        saved = {key: tensor.clone() for key, tensor in live.items()}
+        scores = [score(strategy)]
+        set_tensors(live, {key: 2 * tensor for key, tensor in saved.items()})
+        scores.append(score(strategy))
+        set_tensors(live, saved)
         losses += [step(strategy, index) for index in range(SAVED_AFTER, NUM_STEPS)]
         arrays = outcome(f"{name}/{optimizer}/scored", strategy, losses)
     with strategy_of(name, process, optimizer) as strategy:
-        step(strategy, 99)
-        with torch.no_grad():
-            for key, tensor in strategy.tensors().items():
-                tensor.copy_(saved[key])
+        step(strategy, NUM_STEPS)
+        set_tensors(strategy.tensors(), saved)
         strategy.load_optimizer_state(state)
         losses[SAVED_AFTER:] = [step(strategy, index) for index in range(SAVED_AFTER, NUM_STEPS)]
         arrays |= outcome(f"{name}/{optimizer}/resumed", strategy, losses)
-        ends = [step(strategy, 11, num_parts=1), step(strategy, 12, num_parts=4)]  # memory ran out
-        arrays[f"{name}/{optimizer}/ends"] = torch.stack(ends)
-    return arrays | {f"{name}/{optimizer}/scores": torch.stack([own, other])}
+    return arrays | {f"{name}/{optimizer}/scores": torch.stack(scores)}
 
 
+@torch.no_grad()
+def set_tensors(tensors: dict[str, Tensor], values: dict[str, Tensor]) -> None:
+    """Set what a strategy has given as its tensors."""
+    for key, tensor in tensors.items():
+        tensor.copy_(values[key])
+
+
+@torch.no_grad()
 def score(strategy: Strategy) -> Tensor:
+    """Logits of the model itself."""
     strategy.model.eval()
-    with torch.no_grad():
-        logits: Tensor = strategy.model(torch.ones(2, 3, 8, 8))
+    logits: Tensor = strategy.model(torch.ones(2, 3, 8, 8))
     return logits
 
 
 def overflow(name: str, process: Process) -> dict[str, Tensor]:
-    """Train with scaled losses, one of which is infinite on one process; and without a scale."""
-    scaler = torch.amp.GradScaler("cpu", init_scale=1024)
-    with strategy_of(name, process, scaler=scaler) as strategy:
-        before = [step(strategy, index) for index in range(SAVED_AFTER)]
-        tensors = {key: tensor.clone() for key, tensor in strategy.tensors().items()}
-        step(strategy, SAVED_AFTER, factor=torch.inf if process.rank else 1)
-        weights = dict(strategy.model.named_parameters())
-        is_kept = all(
-            torch.equal(tensor, tensors[key]) for key, tensor in strategy.tensors().items() if key in weights
-        )
-        with torch.no_grad():
-            for key, tensor in strategy.tensors().items():
-                tensor.copy_(tensors[key])
-        scale = strategy.optimizer_state()["loss_scale"]
-        losses = before + [step(strategy, index) for index in range(SAVED_AFTER, NUM_STEPS)]
+    """Train with scaled losses, one of which is infinite on one process; then without a scale."""
+    infinite = torch.inf if process.rank == 1 else 1.0
+    with strategy_of(name, process, scaler=torch.amp.GradScaler("cpu", init_scale=1024)) as strategy:
+        losses = [step(strategy, index) for index in range(SAVED_AFTER)]
+        kept = {key: tensor.clone() for key, tensor in strategy.tensors().items()}
+        step(strategy, SAVED_AFTER, factor=infinite)
+        now = strategy.tensors()
+        is_skipped = all(torch.equal(now[key], kept[key]) for key, _ in strategy.model.named_parameters())
+        set_tensors(now, kept)  # running statistics, too
+        losses += [step(strategy, index) for index in range(SAVED_AFTER, NUM_STEPS)]
         arrays = outcome(f"{name}/sgd/scaled", strategy, losses)
-    has_diverged = False
+        scale = strategy.optimizer_state()["loss_scale"]
     with strategy_of(name, process) as strategy:
         try:
-            step(strategy, 0, factor=torch.inf if process.rank else 1)
+            step(strategy, 0, factor=infinite)
+            has_diverged = not bool(torch.isfinite(step(strategy, 1)))
         except DivergedError:
             has_diverged = True
-        else:
-            has_diverged = not bool(torch.isfinite(step(strategy, 1)))
     return arrays | {
-        f"{name}/is_kept": torch.tensor(is_kept),
+        f"{name}/is_skipped": torch.tensor(is_skipped),
         f"{name}/scale": torch.tensor(scale),
         f"{name}/has_diverged": torch.tensor(has_diverged),
     }
