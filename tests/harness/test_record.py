@@ -93,6 +93,16 @@ CONTENT: dict[str, Any] = {
         "weights_sha256": None,
     },
     "measurements": MEASUREMENTS,
+    "in_effect": {
+        "devices": ["node1 cpu", "node2 cpu"],
+        "num_nodes": 2,
+        "wrapper": "DistributedDataParallel",
+        "compute_dtype": "bfloat16",
+        "params_per_process": [1000, 1000],
+        "optimizer_values_per_process": [1000, 1000],
+        "num_synchronized_norms": 3,
+        "accumulation_steps": 2,
+    },
     "history": [
         {
             "epoch": 1,

@@ -18,8 +18,8 @@ from harness.record import Record, read_record
 SCRIPT = str(Path(__file__).resolve().parents[2] / "harness" / "run.py")
 ONE = [sys.executable, SCRIPT, "--cpu"]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", SCRIPT]
-OPTIONS = "--dataset digits --model fast_cnn --recipe demo --epochs 4 --precision fp32 --threads 1"
-CELL = OPTIONS.split()
+OPTIONS = "--dataset digits --model fast_cnn --image-size 16 --recipe demo --epochs 4"
+CELL = [*OPTIONS.split(), "--precision", "fp32", "--threads", "1"]
 OFTEN = ["--checkpoint-minutes", "0.002"]
 COMMANDS = {"one process": [*ONE, *CELL, *OFTEN], "two processes": [*TWO, *CELL, *OFTEN]}
 

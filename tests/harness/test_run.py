@@ -49,7 +49,7 @@ def records(runs: Path) -> dict[str, Record]:
         (["--augment", "flipcrop"], "unknown augmentation 'flipcrop': did you mean flip_crop"),
         (["--dataset", "cifar11"], "unknown dataset 'cifar11': did you mean cifar10"),
         (["--epochs", "0"], "epochs: Input should be greater than or equal to 1, not 0"),
-        (["--precision", "fp8"], "Input should be 'fp32', 'bf16' or 'fp16', not 'fp8'"),
+        (["--precision", "fp8"], "Input should be 'fp32', 'tf32', 'bf16' or 'fp16', not 'fp8'"),
         (["--batch-size", "7", "--accumulate", "2"], "not divisible by 2"),
         (["--processes", "3", "--batch-size", "64"], "batch size 64 is not divisible by 3"),
         (["--set", "learning_rate=1"], "there is no 'learning_rate'"),

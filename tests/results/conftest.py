@@ -12,7 +12,7 @@ import pytest
 from harness.cell import make_cell
 from harness.datasets.base import DataProvenance
 from harness.files import write_arrays, write_text
-from harness.record import Environment, Failure, Measurements, ModelFacts, Record, write_record
+from harness.record import Environment, Failure, InEffect, Measurements, ModelFacts, Record, write_record
 
 RunFactory = Callable[..., Path]
 
@@ -30,7 +30,7 @@ def runs(tmp_path: Path) -> Path:
 def make_run(runs: Path) -> RunFactory:
     """Write one finished run, 180 of its 200 test images right, and return its folder.
 
-    `cell`, `data`, `model`, `measurements` and `record` replace fields of those values, `arrays`
+    `cell`, `data`, `model`, `measurements`, `in_effect` and `record` replace fields of those values, `arrays`
     replaces arrays of the predictions (None leaves one out).
     """
 
@@ -42,6 +42,7 @@ def make_run(runs: Path) -> RunFactory:
         data: dict[str, Any] | None = None,
         model: dict[str, Any] | None = None,
         measurements: dict[str, Any] | None = None,
+        in_effect: dict[str, Any] | None = None,
         record: dict[str, Any] | None = None,
         arrays: dict[str, np.ndarray[Any, Any] | None] | None = None,
     ) -> Path:
@@ -60,6 +61,7 @@ def make_run(runs: Path) -> RunFactory:
             "num_val_images": NUM_VAL,
             "model": ModelFacts(**(_model_values() | (model or {}))),
             "measurements": Measurements(**(_measured_values() | (measurements or {}))),
+            "in_effect": InEffect(**(_in_effect_values() | (in_effect or {}))),
             "selected_epoch": 7,
             "unavailable": {"peak_allocated_mib": "no GPU"},
         }
@@ -137,6 +139,19 @@ def _model_values() -> dict[str, Any]:
         "forward_flops_per_image": 150_000_000,
         "train_flops_per_image": 450_000_000,
         "total_train_flops": 180_000_000_000_000,
+    }
+
+
+def _in_effect_values() -> dict[str, Any]:
+    return {
+        "devices": ("somewhere cpu",),
+        "num_nodes": 1,
+        "wrapper": "ConvNet",
+        "compute_dtype": "float32",
+        "params_per_process": (270_000,),
+        "optimizer_values_per_process": (270_000,),
+        "num_synchronized_norms": 0,
+        "accumulation_steps": 1,
     }
 
 

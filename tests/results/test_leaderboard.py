@@ -288,3 +288,26 @@ def test_numbers_have_three_digits_and_a_suffix(
 def test_a_folder_without_runs_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         _show(tmp_path)
+
+
+def test_a_run_whose_memory_ran_out_is_marked(make_run: RunFactory, runs: Path) -> None:
+    make_run(cell={"model": "mlp"})
+    make_run(cell={"model": "resnet18"}, in_effect={"accumulation_steps": 4})
+
+    shown = _show(runs)
+
+    assert "resnet18†" in shown
+    assert "mlp†" not in shown
+    assert "†: memory ran out, and each batch was taken in more, smaller parts." in _one_line(shown)
+
+
+def test_a_strategy_that_is_not_the_usual_one_stands_beside_the_precision(
+    make_run: RunFactory, runs: Path
+) -> None:
+    make_run(cell={"model": "mlp", "strategy": "ddp", "num_processes": 2})
+    make_run(cell={"model": "resnet18", "strategy": "fsdp", "num_processes": 2})
+
+    shown = _show(runs)
+
+    assert " bf16×2 " in _line(shown, "mlp", "resident")
+    assert " bf16 fsdp×2 " in _line(shown, "resnet18", "resident")
