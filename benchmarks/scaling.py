@@ -12,7 +12,6 @@ what torch allocated), with the interpreter, torch and the images in it.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from harness.cell import SHARDED
+from harness.parity import child_environment
 from harness.record import Record, read_record
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,19 +88,13 @@ def _run(args: argparse.Namespace, strategy: str) -> Record:
         )
         script = [str(ROOT / "harness" / "run.py"), "--out", folder]
         command = [sys.executable, *launcher, *script, *options.split()]
-        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
         (path,) = Path(folder).glob("*/record.json")
         record = read_record(path.parent)
     assert record is not None
     return record
-
-
-def _environment() -> dict[str, str]:
-    import torch
-
-    return dict(os.environ) | ({"ACCELERATE_USE_CPU": "true"} if torch.cuda.device_count() < 2 else {})
 
 
 if __name__ == "__main__":

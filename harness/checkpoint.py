@@ -57,7 +57,8 @@ def save_checkpoint(folder: Path, step: int, weights: dict[str, Tensor], state: 
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
-    kept = _folders(folder)[:KEPT]
+    # what is newer than this one was damaged, or of another version
+    kept = [path for path in _folders(folder) if path.name <= target.name][:KEPT]
     try:
         for old in set(folder.glob("step-*")) - set(kept):  # also what was killed while it was written
             (old / _MANIFEST).unlink(missing_ok=True)  # first: what is left of it is no checkpoint

@@ -41,6 +41,7 @@ class FullyShard(Strategy):
         for block in blocks(model):
             fully_shard(block, mesh=mesh)
         fully_shard(model, mesh=mesh)
+        model.register_forward_hook(_take_apart)
         super().__init__(cell, model, scaler, process)
 
     def wrap(self) -> None:
@@ -86,15 +87,21 @@ class FullyShard(Strategy):
 
 def blocks(model: nn.Module) -> Iterator[nn.Module]:
     """The members of the model's sequences of layers that have parameters enough, the outermost ones."""
-    for child in model.children():
-        if isinstance(child, _CONTAINERS):
-            for member in child:
-                if isinstance(member, _CONTAINERS):
-                    yield from blocks(nn.ModuleList([member]))
-                elif sum(parameter.numel() for parameter in member.parameters()) >= MIN_BLOCK_PARAMS:
-                    yield member
-        else:
+    if not isinstance(model, _CONTAINERS):
+        for child in model.children():
             yield from blocks(child)
+        return
+    for member in model:
+        if isinstance(member, _CONTAINERS):
+            yield from blocks(member)
+        elif sum(parameter.numel() for parameter in member.parameters()) >= MIN_BLOCK_PARAMS:
+            yield member
+
+
+def _take_apart(model: nn.Module, *_: object) -> None:
+    """Let nothing stay together after scoring, or weights that are set next would not be seen."""
+    if not torch.is_grad_enabled():
+        cast(FSDPModule, model).reshard()
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def take_gradients(loop: Loop, training: Training, batch: Tensor) -> Tensor:
         MemoryShortError: memory ran out where that is not to be or cannot be cured.
     """
     alone = loop.process.world_size == 1
-    on_trial = training.num_trial_steps > 0 and not loop.strategy.is_sharded
+    exchanges_early = loop.strategy.is_sharded or loop.cell.sync_batchnorm  # during the passes
+    on_trial = training.num_trial_steps > 0 and not exchanges_early
     training.num_trial_steps = max(0, training.num_trial_steps - 1)
     if not (alone or on_trial):
         loss, problem = _attempt(loop, training, batch, exchange=True)
@@ -120,7 +121,9 @@ def _shrink(loop: Loop, training: Training, problem: str) -> None:
 
 def _give_up(loop: Loop, training: Training, problem: str) -> NoReturn:
     cure = "use --on-oom shrink, or a larger --accumulate"
-    if loop.on_oom == "shrink" and loop.saving is not None:
+    if more_micro_batches(loop.cell, training.accumulation_steps) is None:
+        cure = "they cannot be smaller; try a smaller model"
+    elif loop.on_oom == "shrink" and loop.saving is not None:
         loop.saving.shortage.note(training.accumulation_steps)
         cure = "the same command goes on from the last checkpoint with smaller ones"
     raise memory_short(loop.cell, training.accumulation_steps, problem, cure)

@@ -53,11 +53,11 @@ class Heartbeat:
             self._store.set(f"alive/{self._rank}", "")
             missing = self._not_answering()
             lost = ", ".join(_described(rank, self._last_sign(rank)) for rank in missing)
-            answer[0] = (
-                f"no answer from {lost}: it hangs, has died or cannot be reached"
-                if missing
-                else "all processes answer, but an exchange between them failed: look at the network"
-            )
+            if missing:
+                within = f"within {ANSWER_WITHIN_S:.0f} s"
+                answer[0] = f"no answer from {lost} {within}: it hangs, has died or cannot be reached"
+            else:
+                answer[0] = "all processes answer, but an exchange between them failed: look at the network"
 
     def _not_answering(self) -> list[int]:
         waiting = set(range(self._world_size))

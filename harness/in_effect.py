@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from harness.batches import Inputs
@@ -62,10 +63,11 @@ def check_backend(cell: CellSpec, process: Process) -> None:
     if cell.num_processes == 1:
         return
     expected = "nccl" if process.device.type == "cuda" else "gloo"
-    if process.backend is None or expected not in process.backend:
+    backend = dist.get_backend() if dist.is_available() and dist.is_initialized() else process.backend
+    if backend is None or expected not in backend:
         raise HardwareError(
             f"{cell.num_processes} processes on {process.device.type} need {expected}, and were joined by "
-            f"{process.backend} ({process.distributed_type})"
+            f"{backend} ({process.distributed_type})"
         )
 
 
@@ -112,7 +114,8 @@ def check_parts(strategy: Strategy) -> list[Held]:
     held = strategy.process.agree(strategy.process.gather(strategy.held()))
     params = sum(part.num_params for part in held)
     values = sum(part.num_optimizer_values for part in held)
-    wholes = 3 if cell.recipe.optimizer == "adamw" else 2  # moments, and a copy of the weights
+    copies = cell.strategy.startswith("zero")  # of the weights, which the optimizer works on
+    wholes = (2 if cell.recipe.optimizer == "adamw" else 1) + copies  # moments
     slack = 1024 * cell.num_processes
     problems = {
         "the weights are": (cell.strategy in _PARAMS_IN_PARTS) and params > _PADDING * num_params + slack,

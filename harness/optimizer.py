@@ -18,13 +18,15 @@ from harness.tuning import trainable_groups
 STEP_MILESTONES = (0.5, 0.75)
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> Optimizer:
+def make_optimizer(
+    model: nn.Module, recipe: Recipe, device: torch.device, in_parts: bool = False
+) -> Optimizer:
     """The recipe's optimizer over the trainable parameters.
 
     Weight decay acts on the weights of layers that have two or more dimensions, not on biases and
     normalisation scales (He et al. 2019, arXiv 1812.01187, section 3.1) nor on position embeddings.
     Normalisation biases have their own factor on the learning rate, and so have groups of layers far
-    from the head.
+    from the head. Where weights are in parts, SGD is not fused: torch has no such kernel for them.
     """
     groups = _parameter_groups(model, recipe)
     fused = device.type == "cuda"
@@ -33,6 +35,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> Op
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, betas=(recipe.momentum, 0.999), fused=fused)
     nesterov = recipe.momentum > 0
+    fused = fused and not in_parts
     sgd = torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
     if nesterov:
         # torch's fused kernel leaves them unset when the fp16 scaler skips the first step

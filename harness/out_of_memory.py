@@ -70,6 +70,10 @@ class Shortage:
         own = int(self._marker.read_text(encoding="utf-8")) if self._marker.exists() else 0
         return self.process.largest_on_hosts([own])[0]
 
+    def forget(self) -> None:
+        """The training is over."""
+        self._marker.unlink(missing_ok=True)
+
     @property
     def _marker(self) -> Path:
         return self.folder / _MARKER.format(rank=self.process.rank)

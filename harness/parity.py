@@ -199,7 +199,7 @@ def _run(cell: CellSpec, folder: Path, what: str = "", threads: int | None = Non
     command += [str(_SCRIPT), "--cell", str(path), "--out", str(runs)]
     command += [] if threads is None else ["--threads", str(threads)]
     done = subprocess.run(
-        command, env=_environment(), capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
+        command, env=child_environment(), capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
     )
     run_dirs = [run_dir for run_dir in runs.glob("*/") if _is_of(cell, run_dir)]
     record = read_record(run_dirs[0]) if run_dirs else None
@@ -208,7 +208,7 @@ def _run(cell: CellSpec, folder: Path, what: str = "", threads: int | None = Non
         correct = predictions["test_logits"].argmax(axis=1) == predictions["test_labels"]
         return Outcome(cell, what, steps["loss"], float(correct.mean()))
     refusals = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    if not refusals:
+    if record is not None or not refusals:
         raise VerdictError(f"{cell.label()} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     return Outcome(cell, what, np.zeros(0, np.float32), 0.0, refusals[0].removeprefix("error: "))
 
@@ -219,7 +219,7 @@ def _is_of(cell: CellSpec, run_dir: Path) -> bool:
     return found.model_copy(update={"data_fingerprint": None}) == cell
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """The environment of a child: on the CPU where there are fewer GPUs than processes."""
     import torch
 

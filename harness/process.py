@@ -19,10 +19,10 @@ from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 from harness.cell import CellSpec
 from harness.errors import HardwareError, LostProcessError
 from harness.heartbeat import Heartbeat
+from harness.settings import TIMEOUT_S
 
 T = TypeVar("T")
 
-TIMEOUT_S = 600.0
 LONGEST_DOWNLOAD = timedelta(days=1)
 
 
@@ -150,6 +150,8 @@ def _join(backend: str, timeout: timedelta) -> Store | None:
     )
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     store = PrefixStore(f"verdict/attempt{attempt}", tcp)
+    if backend == "nccl":
+        timeout *= 2  # its watchdog ends the process: an exchange between the hosts shall fail before
     group_store = PrefixStore("group", store)
     dist.init_process_group(backend, store=group_store, rank=rank, world_size=world_size, timeout=timeout)
     return store

@@ -28,7 +28,7 @@ from harness.errors import DivergedError, MemoryShortError, UsageError, VerdictE
 from harness.files import clear_temporaries  # noqa: E402
 from harness.launched import check_launch  # noqa: E402
 from harness.recipes import DEFAULT_RECIPE, RECIPES  # noqa: E402
-from harness.settings import Settings  # noqa: E402
+from harness.settings import TIMEOUT_S, Settings  # noqa: E402
 from launch.listing import print_listing  # noqa: E402
 from launch.options import matrix_cells, read_cell, recipe_fields, split_list  # noqa: E402
 
@@ -146,7 +146,7 @@ def command(
     ] = "shrink",
     timeout: Annotated[
         float, _option("timeout", RUN, "seconds until a process that does not answer is given up (600)")
-    ] = 600,
+    ] = TIMEOUT_S,
     list_names: Annotated[
         bool, _option("list", RUN, "print the models, augmentations and recipes there are, and stop")
     ] = False,

@@ -164,6 +164,7 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
         selected_epoch=training.selected_epoch,
         unavailable=unavailable,
     )
+    shortage.forget()
     if process.is_main:
         write_record(run.run_dir, record)
         delete_checkpoints(run.run_dir / "checkpoint")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from harness.errors import UsageError
 
+TIMEOUT_S = 600.0
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -34,7 +36,7 @@ class Settings:
     on_oom: str = "shrink"
     """What is done where memory runs out: `shrink` the micro-batches, or `fail`."""
 
-    timeout_s: float = 600
+    timeout_s: float = TIMEOUT_S
     """Until a process that takes no part in an exchange is given up."""
 
     def __post_init__(self) -> None:

@@ -64,7 +64,8 @@ class Strategy:
         """The model itself, which is scored."""
 
         self.process = process
-        self.optimizer: Optimizer = make_optimizer(model, cell.recipe, process.device)
+        in_parts = cell.strategy == "fsdp"
+        self.optimizer: Optimizer = make_optimizer(model, cell.recipe, process.device, in_parts)
         """Learning rates are those of its `param_groups`."""
 
         self.wrapped = model
@@ -156,11 +157,12 @@ class Strategy:
         """Refuse to go on where the processes, which have the same whole weights, do not agree on them.
 
         Raises:
-            HardwareError: they differ, in whichever bit.
+            HardwareError: they differ.
         """
         if self.process.world_size == 1 or self.cell.strategy in ("fsdp", "zero3"):
             return
-        sums = [parameter.detach().double().sum().item() for parameter in self.model.parameters()]
+        bits = [p.detach().contiguous().view(torch.int32) for p in self.model.parameters()]
+        sums = [int(tensor.sum(dtype=torch.int64)) for tensor in bits]  # in whichever order
         everyone = self.process.agree(self.process.gather(sums))
         strays = [rank for rank, theirs in enumerate(everyone) if theirs != everyone[0]]
         if strays:

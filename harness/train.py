@@ -75,11 +75,11 @@ def train(
         saving=saving,
         on_oom=on_oom,
     )
-    if cell.compile != "none":
-        with clock.span("compile"):
-            _compile(loop)
     training = Training(compute_dtype=compute_dtype(cell, model, inputs, autocast))
     restore_training(loop, training)
+    if cell.compile != "none":
+        with clock.span("compile"):
+            _compile(loop, training)
     first = training.epoch
     trained = 0  # epoch whose layers are those that get gradients now
 
@@ -184,14 +184,15 @@ def _save_if_asked(loop: Loop, training: Training) -> None:
         raise KeyboardInterrupt
 
 
-def _compile(loop: Loop) -> None:
+def _compile(loop: Loop, training: Training) -> None:
     """Go forth and back a few times, so that compiling is over before the first step is timed.
 
     CUDA graphs are recorded the second time and replayed the third.
     """
     cell, device = loop.cell, loop.process.device
     kept = _snapshot(loop)
-    images = torch.zeros(cell.micro_batch_size, 3, cell.image_size, cell.image_size, device=device)
+    num_images = cell.recipe.batch_size // (cell.num_processes * training.accumulation_steps)
+    images = torch.zeros(num_images, 3, cell.image_size, cell.image_size, device=device)
     images = images.to(memory_format=torch.channels_last)
     loop.strategy.train_mode()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -118,8 +118,8 @@ class Loop:
 def save_training(loop: Loop, training: Training) -> None:
     """Write a checkpoint; where that fails, say so and go on, since the training is worth more."""
     assert loop.saving is not None
-    training.step_times_s += loop.timer.read()
     with loop.clock.span("checkpoint"):
+        training.step_times_s += loop.timer.read()
         own = loop.process.gather(_own_state(loop, training))
         if loop.process.is_main:
             step = training.epoch * loop.steps_per_epoch + training.step
@@ -147,10 +147,10 @@ def restore_training(loop: Loop, training: Training) -> None:
     if found is not None:
         _restore(loop, training, found)
     too_few = loop.saving.shortage.known()
-    if training.accumulation_steps <= too_few:
-        more = more_micro_batches(loop.cell, too_few)
-        training.accumulation_steps = more or training.accumulation_steps
-        loop.progress.line(f"  {training.accumulation_steps} micro-batches a step: memory ran out before")
+    more = more_micro_batches(loop.cell, too_few) if too_few >= training.accumulation_steps else None
+    if more is not None and loop.on_oom == "shrink":
+        training.accumulation_steps = more
+        loop.progress.line(f"  {more} micro-batches a step: memory ran out before")
 
 
 def _restore(loop: Loop, training: Training, found: Checkpoint) -> None:
@@ -222,8 +222,7 @@ def _own_state(loop: Loop, training: Training) -> dict[str, Any]:
     losses = training.epoch_losses
     parts: dict[str, Any] = {}
     if loop.strategy.is_sharded:
-        on_host = {name: tensor.cpu() for name, tensor in loop.strategy.tensors().items()}
-        parts = _divisible_state(loop, training) | {"tensors": on_host}
+        parts = _on_host(_divisible_state(loop, training) | {"tensors": loop.strategy.tensors()})
     return parts | {
         "buffers": [buffer.cpu() for buffer in _own_buffers(loop)],
         "rng": torch.get_rng_state(),
@@ -231,6 +230,15 @@ def _own_state(loop: Loop, training: Training) -> dict[str, Any]:
         "epoch_losses": None if losses is None else losses.cpu(),
         "step_times_s": torch.tensor(training.step_times_s, dtype=torch.float64),
     }
+
+
+def _on_host(value: Any) -> Any:
+    """`value` with all tensors in it on the CPU, to be sent to another process."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {key: _on_host(item) for key, item in value.items()}
+    return [_on_host(item) for item in value] if isinstance(value, list) else value
 
 
 def _own_buffers(loop: Loop) -> list[Tensor]:

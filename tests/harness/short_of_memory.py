@@ -46,8 +46,10 @@ def main(kind: str, process: Process) -> None:
         limited(process)
     elif kind == "one of two":
         one_of_two(process)
+    elif kind == "synchronised":  # at once, in a step on trial
+        late(process, 0, strategy="ddp", model="resnet20", sync_batchnorm=True)
     else:
-        late(process, "fsdp" if kind == "fsdp" else "ddp", LATE_STEP if kind == "late" else 1)
+        late(process, LATE_STEP if kind == "late" else 1, strategy="fsdp" if kind == "fsdp" else "ddp")
 
 
 def limited(process: Process) -> None:
@@ -73,10 +75,12 @@ def one_of_two(process: Process) -> None:
     say(f"the same as asked for: {losses[0].tobytes() == losses[1].tobytes()}")
 
 
-def late(process: Process, strategy: str, step: int) -> None:
-    """The second process runs out in the middle, when the first one waits for its gradients."""
+def late(process: Process, step: int, **values: Any) -> None:
+    """The second process runs out in the middle, when the first one waits for it."""
     first_attempt = not list(OUT.glob("late/checkpoint/out-of-memory-1.txt"))
-    if process.rank == 1 and first_attempt:
+    if process.rank == 1 and first_attempt and step == 0:
+        nn.Linear.forward = room_for(MOST)  # type: ignore[method-assign]
+    elif process.rank == 1 and first_attempt:
         taken = [0]
         original = CellProgress.step
 
@@ -87,7 +91,7 @@ def late(process: Process, strategy: str, step: int) -> None:
                 nn.Linear.forward = room_for(MOST)  # type: ignore[method-assign]
 
         CellProgress.step = counted  # type: ignore[method-assign]
-    cell = small_cell(strategy=strategy, num_processes=2)
+    cell = small_cell(num_processes=2, **values)
     record = run("late", cell, process, Settings(checkpoint_epochs=1))
     assert record.in_effect is not None
     say(f"micro-batches at the end: {record.in_effect.accumulation_steps}")

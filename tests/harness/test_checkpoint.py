@@ -108,3 +108,15 @@ def test_a_checkpoint_that_cannot_be_written_leaves_those_before_it(tmp_path: Pa
     with pytest.raises(StorageError):
         save(tmp_path, 2)
     assert found_step(tmp_path) == 1
+
+
+def test_newer_ones_that_cannot_be_used_do_not_push_out_what_is_written_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (8, 9):
+        save(tmp_path, step)
+    monkeypatch.setattr("harness.checkpoint.FORMAT", 3)
+    for step in (1, 2, 3):
+        save(tmp_path, step)
+    assert found_step(tmp_path) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]

@@ -114,7 +114,7 @@ WHOLE, HALF = Held(1_000_000, 2_000_000), Held(500_000, 1_000_000)
     ("strategy", "held"),
     [
         ("ddp", [WHOLE, WHOLE]),
-        ("fsdp", [HALF, HALF]),
+        ("fsdp", [replace(HALF, num_optimizer_values=500_000)] * 2),
         ("zero3", [HALF, HALF]),
         ("zero1", [replace(HALF, num_params=1_000_000)] * 2),
     ],
@@ -127,6 +127,7 @@ def test_parts_that_are_what_the_strategy_says_are_accepted(strategy: str, held:
     ("strategy", "held", "what"),
     [
         ("fsdp", [WHOLE, WHOLE], "the weights are not in parts"),
+        ("fsdp", [HALF, HALF], "the optimizer is not in parts"),
         ("zero3", [WHOLE, WHOLE], "the weights are not in parts"),
         ("zero1", [WHOLE, WHOLE], "the optimizer is not in parts"),
         ("zero2", [WHOLE, WHOLE], "the optimizer is not in parts"),
