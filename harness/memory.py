@@ -39,6 +39,20 @@ def reset_peak(device: torch.device) -> bool:
     return True
 
 
+def largest_of(first: PeakMemory, second: PeakMemory) -> PeakMemory:
+    """The peaks over two measurements that follow one another; None where one of them has none."""
+
+    def larger(a: float | None, b: float | None) -> float | None:
+        return None if a is None or b is None else max(a, b)
+
+    return PeakMemory(
+        larger(first.resident_mib, second.resident_mib),
+        larger(first.allocated_mib, second.allocated_mib),
+        larger(first.reserved_mib, second.reserved_mib),
+        first.reasons | second.reasons,
+    )
+
+
 def read_peak(device: torch.device, was_reset: bool) -> PeakMemory:
     """The peaks since `reset_peak`, whose answer is `was_reset`."""
     if device.type == "cuda":

@@ -94,6 +94,10 @@ class Measurements(_Value):
     peak_resident_mib: float | None
     """Largest resident memory of one process during the cell (CPU runs)."""
 
+    later_peak_mib: float | None = None
+    """The same after the first step, when the optimizer has its state and what start-up needed is freed;
+    on a GPU of the memory that tensors took."""
+
     peak_allocated_mib: float | None
     """Largest memory that tensors took on one GPU (torch.cuda.max_memory_allocated)."""
 

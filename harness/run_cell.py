@@ -25,7 +25,7 @@ from harness.errors import DivergedError, UsageError, VerdictError
 from harness.evaluate import predict
 from harness.features import cache_features
 from harness.in_effect import check_backend, describe
-from harness.memory import read_peak, reset_peak
+from harness.memory import largest_of, read_peak, reset_peak
 from harness.model import BuiltModel, check_model, count_compute, make_model
 from harness.out_of_memory import Shortage
 from harness.precision import Autocast, make_autocast
@@ -257,7 +257,9 @@ def _predictions(
 def _measure(
     cell: CellSpec, training: Training, clock: Clock, process: Process, peak_was_reset: bool
 ) -> tuple[Measurements, dict[str, str]]:
-    peak = read_peak(process.device, peak_was_reset)
+    later = read_peak(process.device, peak_was_reset)
+    before = training.peak_before or later  # where the last attempt had no step to take
+    peak = largest_of(before, later)
     warmup = min(WARMUP_STEPS, len(training.step_times_s) // 5)
     spans, wall = clock.spans_s, clock.wall_s()
     measurements = Measurements(
@@ -275,6 +277,7 @@ def _measure(
         warmup_steps=warmup,
         images_per_s=cell.recipe.batch_size / median(training.step_times_s[warmup:]),
         peak_resident_mib=_largest(peak.resident_mib, process),
+        later_peak_mib=_largest(later.resident_mib or later.allocated_mib, process),
         peak_allocated_mib=_largest(peak.allocated_mib, process),
         peak_reserved_mib=_largest(peak.reserved_mib, process),
     )

@@ -19,6 +19,7 @@ from harness.errors import DivergedError
 from harness.evaluate import accuracy, average_running_statistics, mean_loss, predict
 from harness.gradients import TRIAL_STEPS, take_gradients
 from harness.in_effect import check_parts, compute_dtype
+from harness.memory import read_peak, reset_peak
 from harness.optimizer import WeightAverage, lr_at, set_lr
 from harness.precision import Autocast
 from harness.progress import CellProgress
@@ -163,7 +164,10 @@ def _train_epoch(loop: Loop, training: Training) -> Tensor:
         set_lr(loop.strategy.optimizer, training.lr)
         training.epoch_losses[step] = take_gradients(loop, training, batch)
         loop.strategy.step()
-        training.held = training.held or check_parts(loop.strategy)
+        if not training.held:
+            training.held = check_parts(loop.strategy)
+            training.peak_before = read_peak(loop.process.device, was_reset=True)
+            reset_peak(loop.process.device)
         if loop.average is not None:
             loop.average.update()
         loop.timer.mark()

@@ -18,6 +18,7 @@ from harness.cell import CellSpec
 from harness.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from harness.clock import Clock, StepTimer
 from harness.errors import StorageError
+from harness.memory import PeakMemory
 from harness.optimizer import WeightAverage
 from harness.out_of_memory import Shortage, more_micro_batches
 from harness.precision import Autocast
@@ -73,6 +74,9 @@ class Training:
 
     num_resumes: int = 0
     compute_dtype: str = "unknown"
+    peak_before: PeakMemory | None = None
+    """Until after the first step of this attempt, where a new measurement begins."""
+
     held: list[Held] = field(default_factory=list)
     """By every process, after the first step of this attempt."""
 

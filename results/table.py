@@ -135,6 +135,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("checkpoint_time_s", "s", "writing checkpoints", "measurements.checkpoint_time_s"),
     Column("other_time_s", "s", "wall time in no other span", "measurements.other_time_s"),
     Column("peak_resident_mib", "MiB", "of one process, CPU runs", "measurements.peak_resident_mib"),
+    Column("later_peak_mib", "MiB", "of one process after its first step", "measurements.later_peak_mib"),
     Column("peak_allocated_mib", "MiB", "by tensors on one GPU", "measurements.peak_allocated_mib"),
     Column("peak_reserved_mib", "MiB", "by the allocator on one GPU", "measurements.peak_reserved_mib"),
     Column("unavailable", "", "why measurements are missing", "record.unavailable"),

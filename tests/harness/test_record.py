@@ -26,6 +26,7 @@ MEASUREMENTS: dict[str, Any] = {
     "warmup_steps": 5,
     "images_per_s": 0.1 + 0.2,
     "peak_resident_mib": None,
+    "later_peak_mib": 900.5,
     "peak_allocated_mib": 512.0,
     "peak_reserved_mib": 640.0,
 }

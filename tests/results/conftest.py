@@ -168,6 +168,7 @@ def _measured_values() -> dict[str, Any]:
         "warmup_steps": 5,
         "images_per_s": 8123.4,
         "peak_resident_mib": 1234.5,
+        "later_peak_mib": 1000.5,
         "peak_allocated_mib": None,
         "peak_reserved_mib": None,
     }
