@@ -72,7 +72,8 @@ class Shortage:
 
     def forget(self) -> None:
         """The training is over."""
-        self._marker.unlink(missing_ok=True)
+        if self._marker.exists():
+            self._marker.unlink()
 
     @property
     def _marker(self) -> Path:
