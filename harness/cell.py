@@ -25,6 +25,9 @@ PROXY_MIN_SIZE = MODELS["fast_cnn"].min_image_size
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 StrategyName = Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"]
 SHARDED = ("fsdp", "zero1", "zero2", "zero3")
+"""Strategies under which each process has a part of the optimizer's state."""
+
+WEIGHTS_IN_PARTS = ("fsdp", "zero3")
 
 
 class CellSpec(BaseModel):
@@ -232,7 +235,11 @@ class CellSpec(BaseModel):
     @property
     def micro_batch_size(self) -> int:
         """Images that one process takes through the model at once."""
-        return self.recipe.batch_size // (self.num_processes * self.accumulation_steps)
+        return self.micro_batch_size_in(self.accumulation_steps)
+
+    def micro_batch_size_in(self, accumulation_steps: int) -> int:
+        """The same where a step is taken in so many micro-batches, which memory may ask for."""
+        return self.recipe.batch_size // (self.num_processes * accumulation_steps)
 
     def label(self) -> str:
         """A short name for people: `fast_cnn flip_crop bf16 seed 0`."""

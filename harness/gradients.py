@@ -17,6 +17,9 @@ TRIAL_STEPS = 2
 """Steps after whose gradients the processes ask each other whether memory was enough: the first one makes
 the state of the optimizer, so the second one needs the most."""
 
+_ASK_FOR_LESS = "use --on-oom shrink, or a larger --accumulate"
+_SMALLEST = "they cannot be smaller; try a smaller model"
+
 
 def take_gradients(loop: Loop, training: Training, batch: Tensor) -> Tensor:
     """Leave the gradient of the global batch's mean loss in the model; this process's mean loss.
@@ -63,7 +66,7 @@ def _attempt(loop: Loop, training: Training, batch: Tensor, exchange: bool) -> t
 
 def _accumulate(loop: Loop, training: Training, batch: Tensor, exchange: bool) -> Tensor:
     cell, inputs, epoch, num_parts = loop.cell, loop.inputs, training.epoch, training.accumulation_steps
-    size = cell.recipe.batch_size // (cell.num_processes * num_parts)
+    size = cell.micro_batch_size_in(num_parts)
     drawn = inputs.augmentation.draw(epoch, training.step, batch)
     image_size = cell.image_size_at(epoch)
     total = torch.zeros((), device=loop.process.device)
@@ -107,10 +110,10 @@ def _shrink(loop: Loop, training: Training, problem: str) -> None:
         torch.cuda.empty_cache()
     now = training.accumulation_steps
     if loop.on_oom == "fail":
-        raise memory_short(loop.cell, now, _said(problem), "use --on-oom shrink, or a larger --accumulate")
+        raise memory_short(loop.cell, now, _said(problem), _ASK_FOR_LESS)
     steps = more_micro_batches(loop.cell, now)
     if steps is None:
-        raise memory_short(loop.cell, now, _said(problem), "they cannot be smaller; try a smaller model")
+        raise memory_short(loop.cell, now, _said(problem), _SMALLEST)
     training.accumulation_steps, training.num_trial_steps = steps, TRIAL_STEPS
     loop.progress.line(
         f"  memory ran out in epoch {training.epoch + 1}, step {training.step + 1} ({_said(problem)}): "
@@ -120,9 +123,9 @@ def _shrink(loop: Loop, training: Training, problem: str) -> None:
 
 
 def _give_up(loop: Loop, training: Training, problem: str) -> NoReturn:
-    cure = "use --on-oom shrink, or a larger --accumulate"
+    cure = _ASK_FOR_LESS
     if more_micro_batches(loop.cell, training.accumulation_steps) is None:
-        cure = "they cannot be smaller; try a smaller model"
+        cure = _SMALLEST
     elif loop.on_oom == "shrink" and loop.saving is not None:
         loop.saving.shortage.note(training.accumulation_steps)
         cure = "the same command goes on from the last checkpoint with smaller ones"

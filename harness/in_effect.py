@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from harness.batches import Inputs
-from harness.cell import CellSpec
+from harness.cell import WEIGHTS_IN_PARTS, CellSpec
 from harness.errors import HardwareError
 from harness.precision import Autocast
 from harness.process import Process
@@ -20,8 +20,6 @@ from harness.sync_batchnorm import is_synchronized
 from harness.training_state import Training
 
 _DTYPES = {"fp32": "float32", "tf32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-_PARAMS_IN_PARTS = ("fsdp", "zero3")
-_OPTIMIZER_IN_PARTS = ("fsdp", "zero1", "zero2", "zero3")
 _PADDING = 1.25
 """Parts are padded to equal sizes: together they may be so many times the whole."""
 
@@ -118,14 +116,13 @@ def check_parts(strategy: Strategy) -> list[Held]:
     wholes = (2 if cell.recipe.optimizer == "adamw" else 1) + copies  # moments
     slack = 1024 * cell.num_processes
     problems = {
-        "the weights are": (cell.strategy in _PARAMS_IN_PARTS) and params > _PADDING * num_params + slack,
-        "the optimizer is": cell.strategy in _OPTIMIZER_IN_PARTS
-        and values > _PADDING * wholes * num_trained + slack,
+        "the weights are": (cell.strategy in WEIGHTS_IN_PARTS) and params > _PADDING * num_params + slack,
+        "the optimizer is": strategy.is_sharded and values > _PADDING * wholes * num_trained + slack,
     }
     for what, is_whole in problems.items():
         if is_whole:
             raise HardwareError(f"strategy {cell.strategy} was asked for, and {what} not in parts: {held}")
-    if cell.strategy not in _PARAMS_IN_PARTS and any(part.num_params != num_params for part in held):
+    if cell.strategy not in WEIGHTS_IN_PARTS and any(part.num_params != num_params for part in held):
         raise HardwareError(f"strategy {cell.strategy} keeps whole weights, and a process has parts: {held}")
     return held
 

@@ -47,7 +47,7 @@ def more_micro_batches(cell: CellSpec, accumulation_steps: int) -> int | None:
 
 def memory_short(cell: CellSpec, accumulation_steps: int, message: str, cure: str) -> MemoryShortError:
     """The error for memory that ran out with micro-batches of some size."""
-    num_images = cell.recipe.batch_size // (cell.num_processes * accumulation_steps)
+    num_images = cell.micro_batch_size_in(accumulation_steps)
     return MemoryShortError(f"memory ran out with micro-batches of {num_images} image(s) ({message}): {cure}")
 
 

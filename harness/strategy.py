@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from harness.cell import SHARDED, CellSpec
+from harness.cell import SHARDED, WEIGHTS_IN_PARTS, CellSpec
 from harness.errors import HardwareError
 from harness.optimizer import make_optimizer
 from harness.process import Process
@@ -159,7 +159,7 @@ class Strategy:
         Raises:
             HardwareError: they differ.
         """
-        if self.process.world_size == 1 or self.cell.strategy in ("fsdp", "zero3"):
+        if self.process.world_size == 1 or self.cell.strategy in WEIGHTS_IN_PARTS:
             return
         bits = [p.detach().contiguous().view(torch.int32) for p in self.model.parameters()]
         sums = [int(tensor.sum(dtype=torch.int64)) for tensor in bits]  # in whichever order

@@ -62,14 +62,11 @@ def train(
     train_top(groups, num_trained_groups(recipe, 0, len(groups)))
     strategy.wrap()  # from here on the weights are the same on all processes
     loop = Loop(
-        cell=cell,
-        model=model,
         strategy=strategy,
         inputs=inputs,
         average=None if recipe.ema_decay is None else WeightAverage(strategy.tensors(), recipe.ema_decay),
         proxy=None if recipe.keep_hardest == 1 else Proxy(cell, inputs, autocast, process.device),
         autocast=autocast,
-        process=process,
         clock=clock,
         timer=StepTimer(process.device),
         progress=progress,
@@ -195,7 +192,7 @@ def _compile(loop: Loop, training: Training) -> None:
     """
     cell, device = loop.cell, loop.process.device
     kept = _snapshot(loop)
-    num_images = cell.recipe.batch_size // (cell.num_processes * training.accumulation_steps)
+    num_images = cell.micro_batch_size_in(training.accumulation_steps)
     images = torch.zeros(num_images, 3, cell.image_size, cell.image_size, device=device)
     images = images.to(memory_format=torch.channels_last)
     loop.strategy.train_mode()

@@ -95,10 +95,6 @@ class Saving:
 class Loop:
     """What stays the same from the first step to the last."""
 
-    cell: CellSpec
-    model: nn.Module
-    """The model itself."""
-
     strategy: Strategy
     inputs: Inputs
     average: WeightAverage | None
@@ -106,12 +102,26 @@ class Loop:
     """Chooses the images of a batch that are trained on; None: all of them."""
 
     autocast: Autocast
-    process: Process
     clock: Clock
     timer: StepTimer
     progress: CellProgress
     saving: Saving | None
     on_oom: str = "shrink"
+
+    @property
+    def cell(self) -> CellSpec:
+        """That is trained."""
+        return self.strategy.cell
+
+    @property
+    def model(self) -> nn.Module:
+        """The model itself."""
+        return self.strategy.model
+
+    @property
+    def process(self) -> Process:
+        """This one."""
+        return self.strategy.process
 
     @property
     def steps_per_epoch(self) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +15,7 @@ from harness.cell import CellSpec
 from harness.datasets.base import Dataset, ImageSet
 from harness.process import Process
 from harness.recipe import Recipe
-from tests.harness.run_helpers import RunFunction, make_striped_images, run_one
+from tests.harness.run_helpers import RunFunction, make_striped_images, run_one, run_two
 
 
 @pytest.fixture
@@ -70,21 +68,5 @@ def run(striped_images: Dataset, tmp_path: Path) -> RunFunction:
 @pytest.fixture(scope="session")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two real processes got in `two_processes.py`: arrays by name."""
-    folder = tmp_path_factory.mktemp("two_processes")
     script = Path(__file__).with_name("two_processes.py")
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", str(script), str(rank), str(folder)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        outputs = [child.communicate(timeout=120)[0] for child in children]
-    finally:
-        for child in children:
-            child.kill()
-    assert [child.returncode for child in children] == [0, 0], "\n".join(outputs)
-    return [dict(np.load(folder / f"{rank}.npz")) for rank in range(2)]
+    return run_two(script, tmp_path_factory.mktemp("two_processes"))[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -52,6 +54,26 @@ def run_one(
     record = read_record(run_dir)
     assert record is not None
     return record, dict(np.load(run_dir / "predictions.npz")), dict(np.load(run_dir / "steps.npz"))
+
+
+def run_two(script: Path, folder: Path, timeout_s: float = 120) -> tuple[list[dict[str, Any]], list[str]]:
+    """What each of two real processes of a script left, arrays by name, and what it printed."""
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", str(script), str(rank), str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        outputs = [child.communicate(timeout=timeout_s)[0] for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    assert [child.returncode for child in children] == [0, 0], "\n".join(outputs)
+    return [dict(np.load(folder / f"{rank}.npz")) for rank in range(2)], outputs
 
 
 def small_cell(**changes: Any) -> CellSpec:

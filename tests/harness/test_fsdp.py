@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.harness.run_helpers import run_two
 
 WORKER = Path(__file__).with_name("fsdp_processes.py")
 
@@ -14,15 +14,7 @@ WORKER = Path(__file__).with_name("fsdp_processes.py")
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two processes got."""
-    folder = tmp_path_factory.mktemp("fsdp")
-    workers = [
-        subprocess.Popen([sys.executable, str(WORKER), str(rank), str(folder)], stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    for worker in workers:
-        _, stderr = worker.communicate(timeout=120)
-        assert worker.returncode == 0, stderr.decode()
-    return [dict(np.load(folder / f"{rank}.npz")) for rank in range(2)]
+    return run_two(WORKER, tmp_path_factory.mktemp("fsdp"))[0]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

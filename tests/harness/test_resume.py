@@ -24,8 +24,8 @@ OFTEN = ["--checkpoint-minutes", "0.002"]
 COMMANDS = {"one process": [*ONE, *CELL, *OFTEN], "two processes": [*TWO, *CELL, *OFTEN]}
 
 
-def start(command: list[str], folder: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true"}
+def start(command: list[str], folder: Path, **variables: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true"} | variables
     return subprocess.Popen(
         command,
         cwd=folder,

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.test_lost_processes import wait_for_step
-from tests.harness.test_resume import CELL, OFTEN, SCRIPT, finish
+from tests.harness.test_resume import CELL, OFTEN, SCRIPT, finish, start
 
 ADDRESSES = ("10.213.77.1", "10.213.77.2")
 PORT = "29577"
@@ -43,15 +43,7 @@ class Node:
             f"--main_process_ip={ADDRESSES[0]}", f"--main_process_port={PORT}", "--mixed_precision=no",
             "--dynamo_backend=no", SCRIPT, *CELL, *OFTEN, f"--timeout={TIMEOUT_S}",
         ]  # fmt: skip
-        environment = os.environ | {"ACCELERATE_USE_CPU": "true", "GLOO_SOCKET_IFNAME": self.interface}
-        return subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        return start(command, folder, GLOO_SOCKET_IFNAME=self.interface)
 
     def plug(self, state: str) -> None:
         """Put the cable in (`up`) or out (`down`)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from harness.errors import HardwareError
 from harness.process import Process
 from harness.zero import _load_deepspeed, _LossScale
+from tests.harness.run_helpers import run_two
 from tests.harness.zero_processes import NUM_MICRO_BATCHES, NUM_STEPS, OPTIMIZERS, STAGES
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -28,25 +28,10 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> list[Arrays]:
     """What each of two real processes got in `zero_processes.py`: arrays by name."""
     if find_spec("deepspeed") is None:
         pytest.skip("needs deepspeed")
-    folder = tmp_path_factory.mktemp("zero_processes")
     script = Path(__file__).with_name("zero_processes.py")
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", str(script), str(rank), str(folder)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        outputs = [child.communicate(timeout=280)[0] for child in children]
-    finally:
-        for child in children:
-            child.kill()
-    assert [child.returncode for child in children] == [0, 0], "\n".join(outputs)
+    arrays, outputs = run_two(script, tmp_path_factory.mktemp("zero_processes"), timeout_s=280)
     assert outputs == ["", ""], "deepspeed is to be quiet"
-    return [dict(np.load(folder / f"{rank}.npz")) for rank in range(2)]
+    return arrays
 
 
 def part(arrays: Arrays, prefix: str) -> Arrays:
