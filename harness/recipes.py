@@ -50,12 +50,13 @@ _FAST_CNN = make_recipe(
         "final_lr_fraction": 0,
         "ema_decay": None,
         "start_scale": 0.625,
-        "full_scale_at": 0.7,
+        "full_scale_at": 0.6,
     }
 )
 # and trained on the hardest half of batches twice as large, as airbench96_faster.py is
 _FAST_CNN_LARGE = make_recipe(
-    _FAST_CNN.model_dump() | {"epochs": 30, "batch_size": 1000, "keep_hardest": 0.5, "crop_padding": 4}
+    _FAST_CNN.model_dump()
+    | {"epochs": 30, "batch_size": 1000, "keep_hardest": 0.5, "crop_padding": 4, "full_scale_at": 0.7}
 )
 # He et al. 2016, arXiv 1512.03385, section 4.2, with the cosine and five times the weight decay that
 # are usual since
