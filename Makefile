@@ -25,7 +25,7 @@ help: ## list these targets
 	@echo "PYTHON=python3.12 make demo chooses the Python that $(VENV) is made from."
 
 demo: $(VENV)/installed ## install everything into .venv, train on the built-in digits, print the leaderboard
-	$(BIN)/accelerate launch --config_file accelerate_config.yaml harness/run.py
+	$(BIN)/python -m launch run demo
 
 test: $(VENV)/installed-dev ## run the tests that need neither a GPU nor minutes
 	$(BIN)/pytest -m "not slow and not gpu"

@@ -83,6 +83,7 @@ def _run_cell(cell: CellSpec, dataset: Dataset, process: Process) -> tuple[float
         start = time.perf_counter()
         record = run_cell(run, Reporter(None), "cell")
         seconds = time.perf_counter() - start
+    assert record is not None
     assert record.measurements is not None
     train_s = record.measurements.train_time_s
     return train_s, seconds - train_s - record.measurements.evaluate_time_s

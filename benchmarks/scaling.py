@@ -55,6 +55,7 @@ def _row(name: str, runs: list[Record]) -> str:
     found = runs[0].in_effect
     assert found is not None
     environment = runs[0].environment
+    assert environment is not None
     return (
         f"| {name} | {environment.num_processes} x {environment.threads_per_process} | "
         f"{median(speeds):,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f}) | {median(peaks):,.0f} | "

@@ -17,7 +17,7 @@ from statistics import mean, stdev
 
 from harness.cell import CellSpec
 from harness.errors import VerdictError
-from harness.run import run_cells
+from harness.run import run_and_rank
 from harness.settings import Settings
 from launch.matrix import expand, make_matrix
 from results.store import load_runs
@@ -49,7 +49,7 @@ def main() -> None:
     }
     cells = expand(make_matrix(axes), num_processes=1)
     try:
-        run_cells(cells, Settings(args.out, args.data_dir, args.allow_unofficial_data))
+        run_and_rank(cells, Settings(args.out, args.data_dir, args.allow_unofficial_data))
     except VerdictError as error:
         parser.error(str(error))
 

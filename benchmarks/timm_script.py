@@ -24,8 +24,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.side_by_side import in_turns, speedup
+from harness.measure import WARMUP_STEPS
 from harness.record import read_record
-from harness.run_cell import WARMUP_STEPS
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP_TIME = re.compile(r"Time: ([0-9.]+)s")  # of one step; timm logs it in milliseconds

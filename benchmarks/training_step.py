@@ -152,7 +152,8 @@ def _plain_loop(args: argparse.Namespace) -> Callable[[], float]:
 def _bf16_loop(args: argparse.Namespace) -> Callable[[], float]:
     """Train for an epoch of `STEPS` steps on images in memory, in bfloat16."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = build_model(args.model, NUM_CLASSES, IMAGE_SIZE).to(device, memory_format=torch.channels_last)
+    model = build_model(args.model, NUM_CLASSES, IMAGE_SIZE).to(device)
+    model = model.to(memory_format=torch.channels_last)
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(weights, lr=LR, momentum=0.9, weight_decay=5e-4, nesterov=True)
     pixels, classes = _random_images(args.batch_size)
@@ -164,7 +165,7 @@ def _bf16_loop(args: argparse.Namespace) -> Callable[[], float]:
     def run() -> float:
         model.train()
         start = time.perf_counter()
-        for batch in torch.randperm(len(labels), device=device).split(args.batch_size):
+        for batch in torch.randperm(len(labels), device=device).view(STEPS, args.batch_size):
             with torch.autocast(device.type, torch.bfloat16):
                 _plain_step(model, optimizer, augment(images[batch]), labels[batch])
         _synchronize()

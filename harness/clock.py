@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -13,10 +13,14 @@ from harness.process import Process
 
 
 class Clock:
-    """Seconds spent in each named span since the clock was made; time in an inner span is not the outer's."""
+    """Seconds spent in each named span since the clock was made; time in an inner span is not the outer's.
 
-    def __init__(self, process: Process) -> None:
+    `tell` is called with the name of a span when its time begins, also again after an inner one.
+    """
+
+    def __init__(self, process: Process, tell: Callable[[str], None] | None = None) -> None:
         self._process = process
+        self._tell = tell
         self._start = self._since = time.perf_counter()
         self._open: str | None = None
         self.spans_s: dict[str, float] = defaultdict(float)
@@ -47,6 +51,8 @@ class Clock:
         if self._open is not None:
             self.spans_s[self._open] += now - self._since
         self._open, self._since = name, now
+        if name is not None and self._tell is not None:
+            self._tell(name)
 
 
 class StepTimer:

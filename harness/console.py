@@ -1,4 +1,7 @@
-"""How every command meets its user: an error of the user's is one line on stderr and exit code 2."""
+"""How every command meets its user: an error of the user's is one line on stderr and exit code 2.
+
+A program that started the command, rather than a person, finds the same in a file (`outcome.py`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Any
 
 import typer
 
-from harness.errors import LostProcessError, MemoryShortError, VerdictError
+from harness.errors import LostProcessError, MemoryShortError, UsageError, VerdictError
+from harness.outcome import keep_outcome
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -26,16 +30,21 @@ def run_command(app: typer.Typer, prog_name: str | None = None) -> int:
     try:
         code: int = app(prog_name=prog_name, standalone_mode=False) or 0
     except VerdictError as error:
+        keep_outcome(error.kind, str(error))
         alone = isinstance(error, LostProcessError | MemoryShortError)  # the others may know nothing of it
         _say(f"error: {error}", always=alone)
         return EXIT_BAD_INPUT
     except _BAD_WORDS as error:
-        _say(f"error: {' '.join(error.format_message().split())} (--help lists what there is)")
+        message = f"{' '.join(error.format_message().split())} (--help lists what there is)"
+        keep_outcome(UsageError.kind, message)
+        _say(f"error: {message}")
         return EXIT_BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     if code == EXIT_INTERRUPTED:  # which newer versions of typer return
-        _say("interrupted: what is finished is kept; the same command goes on with the rest")
+        message = "what is finished is kept; the same command goes on with the rest"
+        keep_outcome("interrupted", message)
+        _say(f"interrupted: {message}")
     return code
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,6 +25,7 @@ def predict(
     process: Process,
     mirror: bool = False,
     in_parts: bool = False,
+    beat: Callable[[], None] | None = None,
 ) -> Tensor:
     """float32 logits [N, num_classes] of all images, in data set order, equal on every process.
 
@@ -38,6 +41,7 @@ def predict(
         process: who else scores.
         mirror: score the mirror images instead.
         in_parts: the model's weights are in parts over the processes.
+        beat: called after each batch, as a sign of life.
     """
     model.eval()
     logits: Tensor | None = None
@@ -63,6 +67,8 @@ def predict(
         logits[place] = part[: len(indices)]
         num_scored[place] += 1
         start += batch_size
+        if beat is not None:
+            beat()
     assert logits is not None, "fewer images than processes"
     process.sum(logits)
     process.sum(num_scored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -46,15 +47,21 @@ class Identity:
 
 
 def cache_features(
-    backbone: nn.Module, inputs: Inputs, autocast: Autocast, process: Process, clock: Clock
+    backbone: nn.Module,
+    inputs: Inputs,
+    autocast: Autocast,
+    process: Process,
+    clock: Clock,
+    beat: Callable[[], None] | None = None,
 ) -> Inputs:
     """Inputs whose images are replaced by what `backbone` makes of them, float32 [B, D].
 
-    The time counts as training for the training images and as evaluation for the others.
+    The time counts as training for the training images and as evaluation for the others. `beat` is called
+    after each batch.
     """
 
     def features_of(samples: Samples) -> CachedFeatures:
-        features = predict(backbone, samples, inputs.normalize, autocast, process)
+        features = predict(backbone, samples, inputs.normalize, autocast, process, beat=beat)
         return CachedFeatures(features, samples.labels)
 
     with clock.span("train"):

@@ -1,4 +1,4 @@
-"""What a person sees while cells run: a progress bar on a terminal, plain lines elsewhere, a log.
+"""What is seen while cells run: a progress bar on a terminal, plain lines elsewhere, a log, trackers.
 
 Only the main process reports; the others hold a `Reporter` that says nothing.
 """
@@ -25,7 +25,9 @@ from rich.text import Text
 
 from harness.cell import CellSpec
 from harness.files import storage_error
+from harness.live import LiveFile
 from harness.record import EpochRow
+from harness.tracking import Tracking
 
 
 def _print(console: Console | None, text: str) -> None:
@@ -37,8 +39,9 @@ def _print(console: Console | None, text: str) -> None:
 class Reporter:
     """Prints lines and makes the progress of each cell."""
 
-    def __init__(self, console: Console | None) -> None:
+    def __init__(self, console: Console | None, track: tuple[str, ...] = ()) -> None:
         self._console = console
+        self._track = track
 
     def line(self, text: str) -> None:
         """Print one line."""
@@ -46,7 +49,7 @@ class Reporter:
 
     def cell(self, cell: CellSpec, title: str, log_path: Path) -> CellProgress:
         """The progress of one cell, to be used in a `with` block."""
-        return CellProgress(cell, title, log_path, self._console)
+        return CellProgress(cell, title, log_path, self._console, self._track)
 
 
 class _ImagesPerSecond(ProgressColumn):
@@ -62,9 +65,16 @@ class _ImagesPerSecond(ProgressColumn):
 
 
 class CellProgress:
-    """Bar and log of one cell."""
+    """Bar and log of one cell, its `live.json` beside the log, and the trackers that follow it."""
 
-    def __init__(self, cell: CellSpec, title: str, log_path: Path, console: Console | None) -> None:
+    def __init__(
+        self,
+        cell: CellSpec,
+        title: str,
+        log_path: Path,
+        console: Console | None,
+        track: tuple[str, ...] = (),
+    ) -> None:
         self._cell = cell
         self._title = title
         self._log_path = log_path
@@ -72,6 +82,11 @@ class CellProgress:
         self._log: TextIO | None = None
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._live: LiveFile | None = None
+        self._tracking: Tracking | None = None
+        if console is not None:
+            self._live = LiveFile(log_path.parent, cell.recipe.epochs, cell.recipe.batch_size)
+            self._tracking = Tracking(cell, log_path.parent, track, warn=self.line) if track else None
 
     def __enter__(self) -> Self:
         if self._console is not None:
@@ -86,11 +101,17 @@ class CellProgress:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._tracking is not None:
+            self._tracking.finish()
         if self._log is not None:
             self._log.close()
 
     def start(self, num_steps: int) -> None:
         """Training begins, for `num_steps` optimizer steps."""
+        if self._live is not None:
+            self._live.start(num_steps)
+        if self._tracking is not None:
+            self._tracking.start()
         if self._console is None or not self._console.is_terminal:
             return
         self._bar = Progress(
@@ -110,18 +131,36 @@ class CellProgress:
         )
         self._bar.start()
 
+    def phase(self, name: str) -> None:
+        """Another phase of the cell begins: a span of its clock, or `paused`."""
+        if self._live is not None:
+            self._live.phase(name)
+
+    def beat(self) -> None:
+        """The cell is alive."""
+        if self._live is not None:
+            self._live.beat()
+
     def step(self) -> None:
         """One optimizer step was queued."""
+        if self._live is not None:
+            self._live.step()
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
-    def skip(self, num_steps: int) -> None:
-        """So many steps were taken before, in an earlier attempt."""
+    def skip(self, num_steps: int, last: EpochRow | None) -> None:
+        """So many steps were taken before, in an earlier attempt; `last` is its last whole epoch."""
+        if self._live is not None:
+            self._live.skip(num_steps, last)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=num_steps)
 
     def epoch(self, row: EpochRow, images_per_s: float) -> None:
         """One epoch was trained and scored."""
+        if self._live is not None:
+            self._live.epoch(row, images_per_s)
+        if self._tracking is not None:
+            self._tracking.epoch(row, images_per_s)
         score = "" if row.val_accuracy is None else f"  val {row.val_accuracy:.2%}"
         speed = f"  {images_per_s:,.0f} img/s"
         epochs = self._cell.recipe.epochs

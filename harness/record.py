@@ -5,6 +5,7 @@
                    predictions.npz   logits and labels of every validation and test image, in data set order
                    steps.npz         loss and seconds of every optimizer step
                    log.txt           what was printed about the cell
+                   live.json         what it is doing, while it runs
                    checkpoint/       the state of a training that is not over
                    attempts/         records of earlier attempts that failed
 
@@ -192,7 +193,9 @@ class Record(_Value):
     """ISO 8601, UTC."""
 
     ended_at: str
-    environment: Environment
+    environment: Environment | None
+    """null where another process wrote the record, because the one that ran was killed."""
+
     data: DataProvenance | None = None
     num_fit_images: int | None = None
     """Training images that gradients came from: the validation images are not among them."""

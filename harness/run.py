@@ -10,36 +10,30 @@ This script is where everything is wired together; it parses, calls and prints.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":  # `python harness/run.py` puts harness/ first on the path, not the project
     sys.path[0] = str(ROOT)
+    if "VERDICT_PARENT_PID" in os.environ:
+        from harness.tether import die_with_parent
+
+        die_with_parent()
 
 import typer  # noqa: E402  # after the path is set
 
 from harness.cell import CellSpec  # noqa: E402
 from harness.console import run_command  # noqa: E402
-from harness.errors import DivergedError, MemoryShortError, UsageError, VerdictError  # noqa: E402
-from harness.files import clear_temporaries  # noqa: E402
+from harness.errors import UsageError  # noqa: E402
 from harness.launched import check_launch  # noqa: E402
 from harness.recipes import DEFAULT_RECIPE, RECIPES  # noqa: E402
-from harness.settings import TIMEOUT_S, Settings  # noqa: E402
+from harness.settings import TIMEOUT_S, TRACKERS, Settings, check_trackers  # noqa: E402
 from launch.listing import print_listing  # noqa: E402
 from launch.options import matrix_cells, read_cell, recipe_fields, split_list  # noqa: E402
 
-if TYPE_CHECKING:
-    from harness.datasets.base import Dataset
-    from harness.progress import Reporter
-    from harness.record import Environment
-    from harness.run_cell import Run
-
 EXIT_SOME_FAILED = 1
-STALE_AFTER_S = 3600  # another launcher may be writing into the same folder
 
 HELP = """
 Train, measure and rank a matrix of image classifiers.
@@ -140,6 +134,10 @@ def command(
     checkpoint_epochs: Annotated[
         int | None, _option("checkpoint-epochs", RUN, "a checkpoint also after every so many epochs")
     ] = None,
+    until_epoch: Annotated[
+        int | None,
+        _option("until-epoch", RUN, "save a checkpoint and stop after so many epochs, to go on another time"),
+    ] = None,
     on_oom: Annotated[
         str,
         _option("on-oom", RUN, "where memory runs out: shrink (micro-batches, not the batch), fail (shrink)"),
@@ -147,6 +145,12 @@ def command(
     timeout: Annotated[
         float, _option("timeout", RUN, "seconds until a process that does not answer is given up (600)")
     ] = TIMEOUT_S,
+    track: Annotated[
+        str | None, _option("track", RUN, f"trackers to tell about each epoch: {', '.join(TRACKERS)} (none)")
+    ] = None,
+    no_table: Annotated[
+        bool, _option("no-table", RUN, "neither write results.csv nor print the leaderboard: for launchers")
+    ] = False,
     list_names: Annotated[
         bool, _option("list", RUN, "print the models, augmentations and recipes there are, and stop")
     ] = False,
@@ -191,123 +195,46 @@ def command(
         checkpoint_epochs=checkpoint_epochs,
         on_oom=on_oom,
         timeout_s=timeout,
+        until_epoch=until_epoch,
+        track=split_list(track) or (),
     )
+    check_trackers(settings.track)
     if cell is not None and (axes or fields or preset or processes is not None):
         raise UsageError("--cell says all about the cell: leave out the other options that describe one")
     cells = [read_cell(cell)] if cell else matrix_cells(preset, axes, fields, num_processes)
     _check_data_options(cells[0], data_dir, allow_unofficial_data)
-    num_failed = run_cells(cells, settings)
+    if no_table:
+        from harness.run_cells import run_cells
+
+        num_failed = run_cells(cells, settings)
+    else:
+        num_failed = run_and_rank(cells, settings)
     raise typer.Exit(EXIT_SOME_FAILED if num_failed else 0)
 
 
-def run_cells(cells: list[CellSpec], settings: Settings) -> int:
+def run_and_rank(cells: list[CellSpec], settings: Settings) -> int:
     """Run the cells that are not finished, and rank all that are; how many failed.
-
-    All cells share one data set and image size, those of the first.
 
     Raises:
         VerdictError: the machine, the data or the disk is not what the cells need.
     """
     from rich.console import Console  # slow imports wait until the options are known to be good
 
-    from harness.datasets.everywhere import load_everywhere
-    from harness.environment import describe_environment
-    from harness.host_memory import keep_freed_memory
-    from harness.in_effect import check_devices
-    from harness.pin import pin_data, pin_weights
-    from harness.process import leave_process_group, start_process, use_threads
-    from harness.progress import Reporter
-    from harness.run_cell import Run, check_cell
-    from harness.run_dir import pending_cells
-    from harness.seeding import use_deterministic_kernels
+    from harness.run_cells import run_cells
     from results.leaderboard import print_leaderboard
     from results.table import write_csv
 
-    use_deterministic_kernels()
-    use_threads(settings.threads)
-    process = start_process(settings.cpu, settings.timeout_s)
-    check_devices(process)
-    if process.device.type == "cpu":
-        keep_freed_memory()
-    reporter = Reporter(Console() if process.is_main else None)
-    data = load_everywhere(cells[0], settings, process)
-    cells = [pin_weights(pin_data(cell, data)) for cell in cells]
-    out = settings.out
-    pending = process.agree(pending_cells(out, cells))
-    for cell in pending:
-        check_cell(cell, data, process)
-    if process.is_main:
-        clear_temporaries(out, STALE_AFTER_S)
-    environment = describe_environment(process)
-    reporter.line(_headline(cells, pending, data, environment))
-    command = shlex.join(sys.argv)
-    runs = [Run(cell, data, process, environment, out / cell.cell_id, command, settings) for cell in pending]
-    num_failed = _run_all(runs, reporter, out)
-    if process.is_main:
+    def rank(out: Path) -> None:
         write_csv(out)
         print_leaderboard(out, Console())
-        reporter.line(f"runs: {out.resolve()}   table: {out.resolve() / 'results.csv'}")
-    leave_process_group()
-    return num_failed
+        print(f"runs: {out.resolve()}   table: {out.resolve() / 'results.csv'}")
 
-
-def _run_all(runs: list[Run], reporter: Reporter, out: Path) -> int:
-    """Run the cells one after the other, those that another process has not taken; how many failed."""
-    from harness.run_dir import claim, is_finished
-    from results.table import write_csv
-
-    num_failed = 0
-    for number, run in enumerate(runs, start=1):
-        title = f"cell {number}/{len(runs)}"
-        with claim(run.run_dir) if run.process.is_main else nullcontext(True) as ours:
-            if run.process.agree(ours and not is_finished(run.run_dir)):
-                num_failed += not _run_one(run, reporter, title)
-                if run.process.is_main:
-                    write_csv(out)
-            else:
-                reporter.line(f"{title}: {run.cell.label()}: left to another process on this folder")
-    return num_failed
-
-
-def _run_one(run: Run, reporter: Reporter, title: str) -> bool:
-    """Run one cell; False when it failed and others can go on.
-
-    Raises:
-        VerdictError: what stopped this cell stops the others too.
-    """
-    from harness.run_cell import run_cell
-
-    try:
-        run_cell(run, reporter, title)
-    except DivergedError:
-        return False
-    except MemoryShortError:
-        if run.process.world_size > 1:
-            raise  # one process may have met it alone
-        return False
-    except VerdictError:
-        raise
-    except Exception:  # recorded with its traceback
-        if run.process.world_size > 1:
-            raise  # the other processes still wait for this one
-        return False
-    return True
+    return run_cells(cells, settings, after_each=write_csv, at_end=rank)
 
 
 def _check_data_options(cell: CellSpec, data_dir: Path | None, allow_unofficial: bool) -> None:
     if cell.dataset != "cifar10" and (data_dir is not None or allow_unofficial):
         raise UsageError(f"--data-dir and --allow-unofficial-data are for cifar10, not for {cell.dataset}")
-
-
-def _headline(cells: list[CellSpec], pending: list[CellSpec], data: Dataset, environment: Environment) -> str:
-    facts = data.provenance
-    official = "" if facts.official else " (not the published set)"
-    return (
-        f"{len(cells)} cell(s), {len(cells) - len(pending)} finished already; {facts.dataset}: "
-        f"{facts.num_train_images:,} training and {facts.num_test_images:,} test images{official}; "
-        f"{environment.num_processes} process(es) of {environment.threads_per_process} thread(s) "
-        f"on {environment.device}"
-    )
 
 
 if __name__ == "__main__":

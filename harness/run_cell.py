@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -25,14 +24,16 @@ from harness.errors import DivergedError, UsageError, VerdictError
 from harness.evaluate import predict
 from harness.features import cache_features
 from harness.in_effect import check_backend, describe
-from harness.memory import largest_of, read_peak, reset_peak
+from harness.live import delete_live
+from harness.measure import measure
+from harness.memory import reset_peak
 from harness.model import BuiltModel, check_model, count_compute, make_model
 from harness.out_of_memory import Shortage
 from harness.precision import Autocast, make_autocast
 from harness.process import Process, check_process, naming_the_lost
 from harness.progress import CellProgress, Reporter
-from harness.record import Environment, Measurements, Record, write_record
-from harness.run_dir import now, open_run_dir, record_failure, write_results
+from harness.record import Environment, Record, write_record
+from harness.run_dir import give_up_reserve, now, open_run_dir, record_failure, write_results
 from harness.seeding import seed_everything
 from harness.settings import Settings
 from harness.stopping import Stopping
@@ -43,8 +44,6 @@ from harness.training_state import Saving, Training
 from models.pretrained import split_head
 
 Arrays = dict[str, np.ndarray[Any, Any]]
-
-WARMUP_STEPS = 5  # left out of the throughput, but never more than a fifth of the steps
 
 
 @dataclass(frozen=True)
@@ -62,17 +61,18 @@ class Run:
     settings: Settings = field(default_factory=Settings)
 
 
-def run_cell(run: Run, reporter: Reporter, title: str) -> Record:
+def run_cell(run: Run, reporter: Reporter, title: str) -> Record | None:
     """Train, measure and score one cell, and write its record and predictions.
 
-    A failure is a record too: it is written, and the error raised again.
+    A failure is a record too: it is written, and the error raised again. A training that pauses, as the
+    settings may ask, leaves a checkpoint and no record, and None is returned.
 
     Raises:
         VerdictError: the cell cannot run here, diverged, or its results could not be written.
     """
-    clock = Clock(run.process)
     started_at = now()
     with reporter.cell(run.cell, title, run.run_dir / "log.txt") as progress:
+        clock = Clock(run.process, tell=progress.phase)
         try:
             with naming_the_lost(run.process):
                 return _run(run, clock, started_at, progress)
@@ -81,6 +81,7 @@ def run_cell(run: Run, reporter: Reporter, title: str) -> Record:
             if run.process.is_main or not isinstance(error, VerdictError):
                 failed = _record(run, started_at, status="failed")
                 record_failure(run.run_dir, failed, error, clock.wall_s(), progress)
+                delete_live(run.run_dir)
             raise
 
 
@@ -108,7 +109,7 @@ def check_cell(cell: CellSpec, dataset: Dataset, process: Process) -> None:
         count_compute(cell, num_classes, len(fit_indices), steps_per_epoch)  # not every model can do that
 
 
-def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Record:
+def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Record | None:
     cell, process, dataset, settings = run.cell, run.process, run.dataset, run.settings
     with clock.span("startup"):
         check_process(cell, process)
@@ -130,7 +131,7 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
     model = built.module
     if cell.recipe.tuning == "head":
         backbone, model = split_head(built.module)
-        inputs = cache_features(backbone, inputs, autocast, process, clock)
+        inputs = cache_features(backbone, inputs, autocast, process, clock, progress.beat)
 
     seed_everything(cell.seed, "train", process.rank)
     progress.start(num_steps=cell.recipe.epochs * steps_per_epoch)
@@ -139,10 +140,16 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
     with closing(strategy):
         with Stopping(process, settings.checkpoint_every_s) as stopping:
             shortage = Shortage(run.run_dir / "checkpoint", process)
-            saving = Saving(shortage.folder, stopping, shortage, settings.checkpoint_epochs)
+            every, until = settings.checkpoint_epochs, settings.until_epoch
+            saving = Saving(shortage.folder, stopping, shortage, every, until)
             training = train(strategy, inputs, autocast, clock, progress, saving, settings.on_oom)
+        if training.is_paused:
+            if process.is_main:
+                give_up_reserve(run.run_dir)
+            process.wait_for_all()
+            return None
         with clock.span("evaluate"):
-            scored = _score(strategy, inputs, autocast)
+            scored = _score(strategy, inputs, autocast, progress.beat)
         in_effect = describe(strategy, training)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in scored.values()):
         raise DivergedError(f"the selected weights give logits that are not finite numbers: {CURE}")
@@ -150,7 +157,7 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
         if process.is_main:
             predictions = _predictions(scored, dataset, training, val_indices)
             write_results(run.run_dir, predictions, training.step_losses, training.step_times_s)
-    measurements, unavailable = _measure(cell, training, clock, process, peak_was_reset)
+    measurements, unavailable = measure(cell, training, clock, process, peak_was_reset)
     record = _record(
         run,
         started_at,
@@ -167,6 +174,7 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
     shortage.forget()
     if process.is_main:
         write_record(run.run_dir, record)
+        delete_live(run.run_dir)
         delete_checkpoints(run.run_dir / "checkpoint")
         progress.line(f"  epoch {training.selected_epoch} scored, {measurements.wall_time_s:,.1f} s in all")
     process.wait_for_all()
@@ -218,13 +226,21 @@ def _load_inputs(
     )
 
 
-def _score(strategy: Strategy, inputs: Inputs, autocast: Autocast) -> dict[str, Tensor]:
+def _score(
+    strategy: Strategy, inputs: Inputs, autocast: Autocast, beat: Callable[[], None]
+) -> dict[str, Tensor]:
     """Logits of the test images, by the name that they are kept under."""
 
     def logits_of(mirror: bool) -> Tensor:
-        model, in_parts = strategy.model, strategy.is_sharded
         return predict(
-            model, inputs.test, inputs.normalize, autocast, strategy.process, mirror, in_parts=in_parts
+            strategy.model,
+            inputs.test,
+            inputs.normalize,
+            autocast,
+            strategy.process,
+            mirror,
+            in_parts=strategy.is_sharded,
+            beat=beat,
         )
 
     logits = logits_of(mirror=False)
@@ -252,39 +268,3 @@ def _predictions(
         "class_names": np.array(dataset.class_names),
         "test_fingerprint": np.array(dataset.provenance.test_fingerprint),
     }
-
-
-def _measure(
-    cell: CellSpec, training: Training, clock: Clock, process: Process, peak_was_reset: bool
-) -> tuple[Measurements, dict[str, str]]:
-    later = read_peak(process.device, peak_was_reset)
-    before = training.peak_before or later  # where the last attempt had no step to take
-    peak = largest_of(before, later)
-    warmup = min(WARMUP_STEPS, len(training.step_times_s) // 5)
-    spans, wall = clock.spans_s, clock.wall_s()
-    measurements = Measurements(
-        wall_time_s=wall,
-        startup_time_s=spans["startup"],
-        data_time_s=spans["data"],
-        compile_time_s=spans["compile"],
-        train_time_s=spans["train"],
-        evaluate_time_s=spans["evaluate"],
-        write_time_s=spans["write"],
-        checkpoint_time_s=spans["checkpoint"],
-        other_time_s=wall - sum(spans.values()),
-        num_steps=len(training.step_times_s),
-        num_resumes=training.num_resumes,
-        warmup_steps=warmup,
-        images_per_s=cell.recipe.batch_size / median(training.step_times_s[warmup:]),
-        peak_resident_mib=_largest(peak.resident_mib, process),
-        later_peak_mib=_largest(later.resident_mib or later.allocated_mib, process),
-        peak_allocated_mib=_largest(peak.allocated_mib, process),
-        peak_reserved_mib=_largest(peak.reserved_mib, process),
-    )
-    return measurements, peak.reasons
-
-
-def _largest(value: float | None, process: Process) -> float | None:
-    """The largest over the processes; None where one of them has no value."""
-    largest = process.largest(float("inf") if value is None else value)
-    return None if math.isinf(largest) else largest

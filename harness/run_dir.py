@@ -93,7 +93,7 @@ def write_results(
     run_dir: Path, predictions: dict[str, np.ndarray[Any, Any]], losses: list[float], times_s: list[float]
 ) -> None:
     """Write the predictions and the raw steps into the space that was set aside for them."""
-    _reserve(run_dir).unlink(missing_ok=True)
+    give_up_reserve(run_dir)
     write_arrays(run_dir / "predictions.npz", predictions)
     steps = {"loss": np.array(losses, np.float32), "time_s": np.array(times_s, np.float32)}
     write_arrays(run_dir / "steps.npz", steps)
@@ -103,7 +103,7 @@ def record_failure(
     run_dir: Path, record: Record, error: Exception, burnt_s: float, progress: CellProgress
 ) -> None:
     """Keep why a run failed: its kind by the error's type, its message, the end of its log."""
-    _reserve(run_dir).unlink(missing_ok=True)  # first: a full disk has no room for the log and the record
+    give_up_reserve(run_dir)  # first: a full disk has no room for the log and the record
     if isinstance(error, VerdictError):
         kind, message = error.kind, str(error)
     else:
@@ -118,6 +118,11 @@ def record_failure(
     log = (run_dir / "log.txt").read_text(encoding="utf-8").splitlines()
     failure = Failure(kind=kind, message=message, log_tail="\n".join(log[-LOG_TAIL_LINES:]), burnt_s=burnt_s)
     write_record(run_dir, record.model_copy(update={"failure": failure}))
+
+
+def give_up_reserve(run_dir: Path) -> None:
+    """Free the space that was set aside for the results."""
+    _reserve(run_dir).unlink(missing_ok=True)
 
 
 def _reserve(run_dir: Path) -> Path:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import HardwareError, UsageError, unknown_name
 
 TIMEOUT_S = 600.0
+
+TRACKERS = ("tensorboard", "wandb", "mlflow")
+"""Names of trackers, of their packages and of Verdict's extras."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +43,44 @@ class Settings:
     timeout_s: float = TIMEOUT_S
     """Until a process that takes no part in an exchange is given up."""
 
+    until_epoch: int | None = None
+    """Save a checkpoint and stop after so many epochs, to go on another time; None: train to the end."""
+
+    track: tuple[str, ...] = ()
+    """Trackers that are told about each epoch: some of `TRACKERS`."""
+
     def __post_init__(self) -> None:
         limits = {
             "--threads": (self.threads, 1),
             "--checkpoint-minutes": (self.checkpoint_minutes, 0),
             "--checkpoint-epochs": (self.checkpoint_epochs, 1),
             "--timeout": (self.timeout_s, 1),
+            "--until-epoch": (self.until_epoch, 1),
         }
         for option, (value, least) in limits.items():
             if value is not None and not value >= least:
                 raise UsageError(f"{option} {value:g}: expected {least} or more")
         if self.on_oom not in ("shrink", "fail"):
             raise UsageError(f"--on-oom {self.on_oom}: expected shrink or fail")
+        for name in self.track:
+            if name not in TRACKERS:
+                raise unknown_name("tracker", name, TRACKERS)
 
     @property
     def checkpoint_every_s(self) -> float | None:
         """Seconds between two checkpoints; None: there are none by the clock."""
         return 60 * self.checkpoint_minutes or None
+
+
+def check_trackers(names: tuple[str, ...]) -> None:
+    """Refuse a tracker whose package is not installed.
+
+    Raises:
+        HardwareError: see above.
+    """
+    for name in names:
+        found = find_spec(name)
+        if found is None or found.origin is None:  # a mere folder of that name, such as wandb's own output
+            raise HardwareError(
+                f"--track {name}: the package {name} is not installed: pip install 'verdict-bench[{name}]'"
+            )

@@ -48,40 +48,30 @@ def train(
 
     The selected epoch is the one with the best accuracy on the held-out images (the lower loss
     where two are equal), or the last one when none are held out. With `saving`, the training goes on
-    from the newest checkpoint, and the losses are those of a training that was never stopped.
+    from the newest checkpoint, and the losses are those of a training that was never stopped; it may
+    pause before its last epoch: then a checkpoint was written, and the weights are not the selected ones.
 
     Raises:
         DivergedError: the loss of a step is not a finite number.
         MemoryShortError: memory ran out where that is not to be or cannot be cured.
         HardwareError: what runs is not what the cell asks for.
+        StorageError: the checkpoint of a pause cannot be written.
         KeyboardInterrupt: a signal asked for it; a checkpoint was written.
     """
-    cell, model, process = strategy.cell, strategy.model, strategy.process
-    recipe = cell.recipe
-    groups = trainable_groups(model) if recipe.tuning == "gradual" else []
+    cell, recipe = strategy.cell, strategy.cell.recipe
+    groups = trainable_groups(strategy.model) if recipe.tuning == "gradual" else []
     train_top(groups, num_trained_groups(recipe, 0, len(groups)))
     strategy.wrap()  # from here on the weights are the same on all processes
-    loop = Loop(
-        strategy=strategy,
-        inputs=inputs,
-        average=None if recipe.ema_decay is None else WeightAverage(strategy.tensors(), recipe.ema_decay),
-        proxy=None if recipe.keep_hardest == 1 else Proxy(cell, inputs, autocast, process.device),
-        autocast=autocast,
-        clock=clock,
-        timer=StepTimer(process.device),
-        progress=progress,
-        saving=saving,
-        on_oom=on_oom,
-    )
-    training = Training(compute_dtype=compute_dtype(cell, model, inputs, autocast))
+    loop = _make_loop(strategy, inputs, autocast, clock, progress, saving, on_oom)
+    training = Training(compute_dtype=compute_dtype(cell, loop.model, inputs, autocast))
     restore_training(loop, training)
-    if cell.compile != "none":
+    first, until = training.epoch, _epochs_to_do(loop)
+    if cell.compile != "none" and first < until:
         with clock.span("compile"):
             _compile(loop, training)
-    first = training.epoch
     trained = 0  # epoch whose layers are those that get gradients now
 
-    while training.epoch < recipe.epochs:
+    while training.epoch < until:
         epoch = training.epoch
         changed = _unfreeze(loop, groups, epoch, since=trained)
         if changed or epoch == first or cell.image_size_at(epoch) > cell.image_size_at(epoch - 1):
@@ -93,7 +83,7 @@ def train(
         training.step_losses += losses.tolist()
         _check_finite(loop, losses, epoch)
         with clock.span("evaluate"), nullcontext() if loop.average is None else loop.average.applied():
-            average_running_statistics(model, process)
+            average_running_statistics(loop.model, loop.process)
             val_loss, val_accuracy = _select(loop, training)
         row = EpochRow(
             epoch=epoch + 1,
@@ -108,12 +98,55 @@ def train(
         training.epoch, training.step, training.epoch_losses = epoch + 1, 0, None
         training.epoch_start_s = clock.spans_s["train"]
         every = None if saving is None else saving.every_epochs
-        if every is not None and (epoch + 1) % every == 0 and epoch + 1 < recipe.epochs:
+        if every is not None and (epoch + 1) % every == 0 and epoch + 1 < until:
             save_training(loop, training)
 
+    if until < recipe.epochs:
+        _pause(loop, training, is_saved=training.epoch == first)
+        return training
     copy_tensors(training.selected_state, loop)
     strategy.check_in_step()
     return training
+
+
+def _make_loop(
+    strategy: Strategy,
+    inputs: Inputs,
+    autocast: Autocast,
+    clock: Clock,
+    progress: CellProgress,
+    saving: Saving | None,
+    on_oom: str,
+) -> Loop:
+    cell, recipe, device = strategy.cell, strategy.cell.recipe, strategy.process.device
+    return Loop(
+        strategy=strategy,
+        inputs=inputs,
+        average=None if recipe.ema_decay is None else WeightAverage(strategy.tensors(), recipe.ema_decay),
+        proxy=None if recipe.keep_hardest == 1 else Proxy(cell, inputs, autocast, device),
+        autocast=autocast,
+        clock=clock,
+        timer=StepTimer(device),
+        progress=progress,
+        saving=saving,
+        on_oom=on_oom,
+    )
+
+
+def _epochs_to_do(loop: Loop) -> int:
+    """The epochs that are over when this attempt ends: all, or as many as until the pause."""
+    num_epochs = loop.cell.recipe.epochs
+    until = None if loop.saving is None else loop.saving.until_epoch
+    return num_epochs if until is None else min(until, num_epochs)
+
+
+def _pause(loop: Loop, training: Training, is_saved: bool) -> None:
+    """Leave a checkpoint, to go on from another time."""
+    if not is_saved:
+        save_training(loop, training, is_needed=True)
+    training.is_paused = True
+    loop.progress.line(f"  paused after epoch {training.epoch}")
+    loop.progress.phase("paused")
 
 
 def _select(loop: Loop, training: Training) -> tuple[float | None, float | None]:
@@ -124,7 +157,15 @@ def _select(loop: Loop, training: Training) -> tuple[float | None, float | None]
             training.selected_epoch, training.selected_state = epoch + 1, _snapshot(loop)
         return None, None
     in_parts = loop.strategy.is_sharded
-    logits = predict(loop.model, inputs.val, inputs.normalize, loop.autocast, loop.process, in_parts=in_parts)
+    logits = predict(
+        loop.model,
+        inputs.val,
+        inputs.normalize,
+        loop.autocast,
+        loop.process,
+        in_parts=in_parts,
+        beat=loop.progress.beat,
+    )
     val_accuracy, val_loss = accuracy(logits, inputs.val.labels), mean_loss(logits, inputs.val.labels)
     if not math.isfinite(val_loss):
         raise DivergedError(f"the validation loss became {val_loss} in epoch {epoch + 1}: {CURE}")

@@ -80,6 +80,9 @@ class Training:
     held: list[Held] = field(default_factory=list)
     """By every process, after the first step of this attempt."""
 
+    is_paused: bool = False
+    """It was stopped on purpose before its last epoch, and waits to go on."""
+
 
 @dataclass(frozen=True)
 class Saving:
@@ -89,6 +92,8 @@ class Saving:
     stopping: Stopping
     shortage: Shortage
     every_epochs: int | None = None
+    until_epoch: int | None = None
+    """The training pauses when so many epochs are over; None: it goes on to the end."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,12 @@ class Loop:
         return len(self.inputs.fit) // self.cell.recipe.batch_size
 
 
-def save_training(loop: Loop, training: Training) -> None:
-    """Write a checkpoint; where that fails, say so and go on, since the training is worth more."""
+def save_training(loop: Loop, training: Training, is_needed: bool = False) -> None:
+    """Write a checkpoint; where that fails, say so and go on, since the training is worth more.
+
+    Raises:
+        StorageError: it cannot be written, and `is_needed`.
+    """
     assert loop.saving is not None
     with loop.clock.span("checkpoint"):
         training.step_times_s += loop.timer.read()
@@ -145,6 +154,8 @@ def save_training(loop: Loop, training: Training) -> None:
             try:
                 save_checkpoint(loop.saving.folder, step, weights, state)
             except StorageError as error:
+                if is_needed:
+                    raise
                 loop.progress.line(f"warning: no checkpoint: {error}")
     loop.timer.mark()
 
@@ -198,7 +209,8 @@ def _restore(loop: Loop, training: Training, found: Checkpoint) -> None:
     training.epoch_start_s = state["epoch_start_s"]
     training.num_resumes = state["num_resumes"] + 1
     loop.clock.carry_over(state["spans_s"], state["wall_s"])
-    loop.progress.skip(training.epoch * loop.steps_per_epoch + training.step)
+    last = training.history[-1] if training.history else None
+    loop.progress.skip(training.epoch * loop.steps_per_epoch + training.step, last)
     loop.progress.line(f"  going on from epoch {training.epoch + 1}, after step {training.step}")
 
 

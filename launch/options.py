@@ -11,7 +11,8 @@ import yaml
 
 from harness.cell import CellSpec, make_cell
 from harness.errors import UsageError
-from launch.matrix import expand, load_preset, make_matrix
+from launch.matrix import expand, expand_matrix, make_matrix, with_overrides
+from launch.matrix_file import load_preset
 
 DEMO_PRESET = "demo"
 _WHAT_TO_TRAIN = {"dataset", "models", "augmentations"}
@@ -49,16 +50,35 @@ def matrix_cells(
     was told counts where no other is given.
 
     Raises:
-        UsageError: a value is unknown, out of range or does not fit another.
+        UsageError: a value is unknown, out of range or does not fit another, or the preset has cells
+            that cannot share one process group.
     """
     if preset is None and not axes.keys() & _WHAT_TO_TRAIN:
         preset = DEMO_PRESET
-    start = load_preset(preset) if preset else {}
     told = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if told != "no" and "precisions" not in axes:
         axes = axes | {"precisions": (told,)}
-    settings = start.get("set", {}) | settings
-    return expand(make_matrix(start | axes | {"set": settings}), num_processes)
+    if preset is None:
+        return expand(make_matrix(axes | {"set": settings}), num_processes)
+    matrix = with_overrides(load_preset(preset), axes | {"processes": num_processes}, settings)
+    cells = expand_matrix(matrix).cells
+    _check_alike(cells, preset)
+    return cells
+
+
+def _check_alike(cells: list[CellSpec], preset: str) -> None:
+    """One command loads one data set at one size; cells in processes of their own may differ."""
+    kinds = {
+        "data sets": {cell.dataset for cell in cells},
+        "image sizes": {str(cell.image_size) for cell in cells},
+    }
+    for what, values in kinds.items():
+        if len(values) > 1:
+            several = ", ".join(sorted(values))
+            raise UsageError(
+                f"preset '{preset}' has cells of several {what} ({several}): run them with "
+                f"python -m launch run {preset}"
+            )
 
 
 def read_cell(path: Path) -> CellSpec:

@@ -33,6 +33,10 @@ LIGHT = (
     "harness/files.py",
     "harness/cell.py",
     "harness/record.py",
+    "harness/live.py",
+    "harness/outcome.py",
+    "harness/settings.py",
+    "harness/tether.py",
     "harness/augment/names.py",
     "harness/datasets/base.py",
     "harness/datasets/cache.py",
@@ -159,7 +163,14 @@ def test_the_project_keeps_the_rule(check: Callable[[Path], list[str]]) -> None:
 def test_light_modules_leave_torch_out_of_a_real_process() -> None:
     modules = [
         module
-        for module in ("harness.record", "models.registry", "results.__main__", "launch.__main__")
+        for module in (
+            "harness.record",
+            "harness.live",
+            "harness.tether",
+            "models.registry",
+            "results.__main__",
+            "launch.__main__",
+        )
         if (ROOT / f"{module.replace('.', '/')}.py").exists()
     ]
     code = f"import sys, {', '.join(modules)}; print([name for name in {HEAVY} if name in sys.modules])"

@@ -45,15 +45,20 @@ def run_one(
     data: Dataset, parent: Path, folder: str = "run", **changes: Any
 ) -> tuple[Record, dict[str, Any], dict[str, Any]]:
     """Run one cell and return its record, predictions and steps."""
-    settings = changes.pop("settings", Settings())
-    cell = small_cell(**changes)
     run_dir = parent / folder
-    reporter = Reporter(Console(file=StringIO()))
-    environment = describe_environment(ONE_PROCESS)
-    run_cell(Run(cell, data, ONE_PROCESS, environment, run_dir, "x", settings), reporter, "cell")
+    assert run_in(data, run_dir, **changes) is not None
     record = read_record(run_dir)
     assert record is not None
     return record, dict(np.load(run_dir / "predictions.npz")), dict(np.load(run_dir / "steps.npz"))
+
+
+def run_in(data: Dataset, run_dir: Path, **changes: Any) -> Record | None:
+    """Run one cell in a folder, with `settings` where they are given; None when it pauses."""
+    settings = changes.pop("settings", Settings())
+    cell = small_cell(**changes)
+    reporter = Reporter(Console(file=StringIO()), settings.track)
+    environment = describe_environment(ONE_PROCESS)
+    return run_cell(Run(cell, data, ONE_PROCESS, environment, run_dir, "x", settings), reporter, "cell")
 
 
 def run_two(script: Path, folder: Path, timeout_s: float = 120) -> tuple[list[dict[str, Any]], list[str]]:

@@ -120,9 +120,11 @@ def run(folder: str, cell: CellSpec, process: Process, settings: Settings | None
     whole = settings or Settings()
     data, environment = make_striped_images(), describe_environment(process)
     console = Console() if process.is_main else None
-    return run_cell(
+    record = run_cell(
         Run(cell, data, process, environment, OUT / folder, "a test", whole), Reporter(console), "cell"
     )
+    assert record is not None
+    return record
 
 
 if __name__ == "__main__":

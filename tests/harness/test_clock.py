@@ -146,3 +146,17 @@ def test_steps_on_a_real_gpu_take_time() -> None:
     steps_s = timer.read()
     assert len(steps_s) == 3
     assert all(0 < step_s < 5 for step_s in steps_s)
+
+
+def test_whoever_listens_is_told_of_each_span_as_its_time_begins(
+    fake_time: FakeTime, one_process: Process
+) -> None:
+    told: list[str] = []
+    clock = Clock(one_process, tell=told.append)
+    with clock.span("startup"):
+        assert told == ["startup"]
+    with clock.span("train"):
+        with clock.span("checkpoint"):
+            pass
+        assert told == ["startup", "train", "checkpoint", "train"]
+    assert told[-1] == "train"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,11 @@ def model() -> nn.Module:
     )
 
 
+def use_batches_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of so many images of 8 pixels: the constant is that of images of 32."""
+    monkeypatch.setattr(evaluate, "EVALUATION_BATCH_SIZE", Fraction(size * 8**2, 32**2))
+
+
 def plain_forward(model: nn.Module, batch: Tensor) -> Tensor:
     with torch.no_grad():
         logits: Tensor = model.eval()(NORMALIZE(batch))
@@ -63,12 +69,27 @@ def test_logits_are_those_of_one_plain_forward_pass(
     monkeypatch: pytest.MonkeyPatch,
     batch_size: int,
 ) -> None:
-    monkeypatch.setattr(evaluate, "EVALUATION_BATCH_SIZE", batch_size)
+    use_batches_of(batch_size, monkeypatch)
     model.train()
     logits = predict(model, images, NORMALIZE, FP32, one_process)
     expected = plain_forward(model, images.gather(torch.arange(7)))
     assert (logits.dtype, logits.shape) == (torch.float32, (7, 5))
     torch.testing.assert_close(logits, expected)
+
+
+@pytest.mark.parametrize(("batch_size", "num_batches"), [(7, 1), (3, 3), (1, 7)])
+def test_each_batch_is_a_sign_of_life(
+    model: nn.Module,
+    images: DeviceImages,
+    one_process: Process,
+    monkeypatch: pytest.MonkeyPatch,
+    batch_size: int,
+    num_batches: int,
+) -> None:
+    use_batches_of(batch_size, monkeypatch)
+    beats: list[str] = []
+    predict(model, images, NORMALIZE, FP32, one_process, beat=lambda: beats.append("alive"))
+    assert len(beats) == num_batches
 
 
 def test_mirror_images_are_scored_in_place_of_the_images(

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from harness.cell import CellSpec
 from harness.errors import StorageError
+from harness.live import read_live
 from harness.progress import Reporter
 from harness.record import EpochRow
 
@@ -177,9 +178,25 @@ def test_other_processes_print_and_write_nothing(
     reporter = Reporter(None)
     reporter.line("hello")
     with reporter.cell(cell, "cell 1/1", tmp_path / "runs" / "log.txt") as progress:
+        progress.phase("train")
         progress.start(num_steps=4)
         progress.step()
+        progress.beat()
         progress.epoch(epoch_row(1), images_per_s=10)
         progress.line("done")
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_a_cell_stands_is_said_beside_its_log(plain: Reporter, cell: CellSpec, tmp_path: Path) -> None:
+    with plain.cell(cell, "cell 1/1", tmp_path / "log.txt") as progress:
+        assert read_live(tmp_path) is None
+        progress.start(num_steps=4)
+        progress.phase("train")
+        progress.step()
+        progress.epoch(epoch_row(1), images_per_s=10)
+        progress.phase("evaluate")
+        live = read_live(tmp_path)
+    assert live is not None
+    assert (live.phase, live.epoch, live.epochs, live.step, live.steps) == ("evaluate", 1, 2, 1, 4)
+    assert (live.train_loss, live.val_accuracy, live.images_per_s) == (1.23456, 0.875, 10)

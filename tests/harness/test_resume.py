@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -103,6 +104,33 @@ def test_a_signal_to_one_of_two_processes_stops_both_after_the_same_step(tmp_pat
     assert record.measurements is not None
     assert record.measurements.num_resumes == 1
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    "start_line",
+    [pytest.param(ONE, id="one process"), pytest.param(TWO, id="two processes", marks=pytest.mark.slow)],
+)
+def test_paused_cells_go_on_to_the_same_bits(tmp_path: Path, start_line: list[str]) -> None:
+    command = [*start_line, *CELL, "--checkpoint-minutes", "0"]
+    _, expected = finish(command, tmp_path / "whole")
+    folder, outcome = tmp_path / "paused", tmp_path / "outcome.json"
+    folder.mkdir()
+    for attempt in range(2):  # the second one has nothing to do
+        launched = [*command, "--until-epoch", "1", "--no-table"]
+        child = start(launched, folder, VERDICT_OUTCOME_FILE=str(outcome))
+        output, _ = child.communicate(timeout=120)
+        assert child.returncode == 0, output
+        assert output.rstrip().endswith("  paused after epoch 1")
+        assert ("epoch   1/4" in output) == (attempt == 0)
+        assert json.loads(outcome.read_text())["kind"] == "paused"
+        outcome.unlink()
+    (live,) = folder.glob("runs/*/live.json")
+    assert json.loads(live.read_text())["epoch"] == 1
+    assert not (folder / "runs" / "results.csv").exists()
+    assert not live.with_name("record.json").exists()
+    _, found = finish(command, folder)
+    assert found == expected
+    assert not live.exists()
 
 
 @pytest.mark.slow

@@ -62,6 +62,8 @@ def records(runs: Path) -> dict[str, Record]:
         (["--processes", "0"], "num_processes: Input should be greater than or equal to 1, not 0"),
         (["--cell", "cell.json", "--processes", "2"], "--cell says all about the cell"),
         (["--threads", "0"], "--threads 0: expected 1 or more"),
+        (["--until-epoch", "0"], "--until-epoch 0: expected 1 or more"),
+        (["--track", "tensorbord"], "unknown tracker 'tensorbord': did you mean tensorboard?"),
     ],
 )
 def test_bad_words_are_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -166,6 +168,7 @@ def test_two_processes_agree_with_one_and_score_every_image_once(tmp_path: Path)
     (one_id, one), (two_id, two_record) = (
         next(iter(records(tmp_path / name).items())) for name in ("one", "two")
     )
+    assert two_record.environment is not None
     assert two_record.environment.num_processes == 2
     assert two_record.environment.backend == "gloo"
     steps = [
@@ -223,7 +226,8 @@ def test_every_model_trains_an_epoch_on_two_processes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     finished = records(tmp_path / "runs").values()
     assert {record.cell.model for record in finished} == set(MODELS)
-    assert {(record.status, record.environment.num_processes) for record in finished} == {("finished", 2)}
+    assert {record.status for record in finished} == {"finished"}
+    assert {record.environment and record.environment.num_processes for record in finished} == {2}
 
 
 def start_and_kill(command: list[str], folder: Path, when: Callable[[], bool]) -> None:
@@ -326,8 +330,14 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path: Path) -> None
 
 
 def test_interrupting_keeps_what_is_finished(tmp_path: Path) -> None:
+    outcome = tmp_path / "outcome.json"
     child = subprocess.Popen(
-        EIGHT_CELLS, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        EIGHT_CELLS,
+        cwd=tmp_path,
+        env=os.environ | {"VERDICT_OUTCOME_FILE": str(outcome)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert child.stdout is not None
     for line in child.stdout:
@@ -338,6 +348,7 @@ def test_interrupting_keeps_what_is_finished(tmp_path: Path) -> None:
     assert child.returncode == 130
     assert errors.startswith("interrupted: what is finished is kept")
     assert errors.count("\n") == 1
+    assert json.loads(outcome.read_text())["kind"] == "interrupted"
     assert "finished" in [record.status for record in records(tmp_path / "runs").values()]
 
 

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from harness.datasets.base import Dataset
+from harness.errors import StorageError
+from harness.live import live_path, read_live
 from harness.progress import CellProgress
+from harness.settings import Settings
 from models.registry import build_model
-from tests.harness.run_helpers import RunFunction
+from tests.harness.run_helpers import RunFunction, run_in
 
 STEPS_PER_EPOCH = 9  # 180 images to train on, in batches of 20
 
@@ -173,3 +177,77 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_training_goes_on(
     assert record.status == "finished"
     assert np.isfinite(steps["loss"]).all()
     assert "warning: no checkpoint: cannot write" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def until(epoch: int, **settings: Any) -> Settings:
+    return Settings(until_epoch=epoch, checkpoint_minutes=0, **settings)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "average, bf16", "resizing, mixing", "dropout"])
+def test_a_training_that_paused_twice_goes_on_bit_for_bit(
+    run: RunFunction, striped_images: Dataset, tmp_path: Path, kind: str
+) -> None:
+    values = {**KINDS[kind], "recipe": {"epochs": 4, **KINDS[kind]["recipe"]}}
+    whole, predictions, steps = run("whole", **values)
+    for epoch in (1, 3):
+        assert run_in(striped_images, tmp_path / "paused", **values, settings=until(epoch)) is None
+        live = read_live(tmp_path / "paused")
+        assert live is not None
+        assert (live.phase, live.epoch, live.epochs) == ("paused", epoch, 4)
+        assert (live.step, live.steps) == (epoch * STEPS_PER_EPOCH, 4 * STEPS_PER_EPOCH)
+        row = whole.history[epoch - 1]
+        assert (live.train_loss, live.val_accuracy) == (row.train_loss, row.val_accuracy)
+    record, again, steps_again = run("paused", **values, settings=until(4))
+    assert steps_again["loss"].tobytes() == steps["loss"].tobytes()
+    assert_same_bits(again, predictions)
+    assert record.measurements is not None
+    assert record.measurements.num_resumes == 2
+    assert record.selected_epoch == whole.selected_epoch
+
+
+def test_a_pause_leaves_a_checkpoint_and_no_record(striped_images: Dataset, tmp_path: Path) -> None:
+    assert run_in(striped_images, tmp_path, settings=until(1)) is None
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["cell.json", "checkpoint", "live.json", "log.txt"]
+    assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == [f"step-{STEPS_PER_EPOCH:08}"]
+    assert (tmp_path / "log.txt").read_text().endswith("  paused after epoch 1\n")
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_training_that_is_further_pauses_at_once(
+    striped_images: Dataset, tmp_path: Path, stop_after: Stop, epoch: int
+) -> None:
+    values: dict[str, Any] = {"recipe": {"epochs": 4}}
+    stop_after(2 * STEPS_PER_EPOCH + 5)  # within the third epoch
+    with pytest.raises(KeyboardInterrupt):
+        run_in(striped_images, tmp_path, **values)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "checkpoint").rglob("*")}
+    live_path(tmp_path).unlink()
+    assert run_in(striped_images, tmp_path, **values, settings=until(epoch)) is None
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "checkpoint").rglob("*")} == before
+    live = read_live(tmp_path)
+    assert live is not None
+    assert (live.phase, live.epoch, live.step) == ("paused", 2, 2 * STEPS_PER_EPOCH + 5)
+    assert live.val_accuracy is not None
+
+
+def test_the_checkpoint_of_each_epoch_is_not_written_twice_at_a_pause(
+    striped_images: Dataset, tmp_path: Path
+) -> None:
+    assert run_in(striped_images, tmp_path, settings=until(1, checkpoint_epochs=1)) is None
+    assert len(list((tmp_path / "checkpoint").iterdir())) == 1
+
+
+def test_a_pause_after_the_last_epoch_is_none(run: RunFunction, tmp_path: Path) -> None:
+    record, _, _ = run("run", settings=until(2))
+    assert record.status == "finished"
+    assert not live_path(tmp_path / "run").exists()
+
+
+def test_a_pause_whose_checkpoint_cannot_be_written_is_an_error(
+    striped_images: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "checkpoint").write_text("a file where the folder should be")
+    with pytest.raises(StorageError, match="cannot write"):
+        run_in(striped_images, tmp_path, settings=until(1))
+    assert not (tmp_path / "record.json").exists()

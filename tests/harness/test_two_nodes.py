@@ -94,6 +94,7 @@ def test_two_nodes_train_as_two_processes_of_one_do(tmp_path: Path, nodes: tuple
     assert "2 process(es)" in outputs[0]
     record, found = finish(LOOPBACK, tmp_path / "two")  # only reads what is there
     assert found == expected
+    assert record.environment is not None
     assert record.environment.num_processes == 2
 
 

@@ -3,14 +3,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from harness.cell import CellSpec
 from harness.errors import UsageError
 from harness.recipe import Recipe
+from harness.record import read_record, write_record
+from results.leaderboard import print_leaderboard
 from results.table import COLUMNS, columns_markdown, columns_text, write_csv
 
 RunFactory = Callable[..., Path]
@@ -166,3 +170,23 @@ def test_every_field_that_makes_a_cell_another_one_has_a_column() -> None:
     cell = {f"cell.{name}" for name in CellSpec.model_fields}
     elsewhere = {"cell.schema_version", "cell.recipe", "cell.data_fingerprint", "cell.weights_sha256"}
     assert recipe | cell <= sources | elsewhere
+
+
+def test_a_run_that_could_not_say_where_it_ran_has_empty_cells(
+    make_failed_run: RunFactory, runs: Path
+) -> None:
+    run_dir = make_failed_run("killed by SIGKILL", kind="killed")
+    record = read_record(run_dir)
+    assert record is not None
+    write_record(run_dir, record.model_copy(update={"environment": None}))
+
+    assert write_csv(runs) == []
+
+    (row,) = _read(runs)
+    assert (row["failure_kind"], row["failure_message"]) == ("killed", "killed by SIGKILL")
+    columns = [column.name for column in COLUMNS if column.source.startswith("environment.")]
+    assert len(columns) == 12
+    assert {row[name] for name in columns} == {""}
+    screen = StringIO()
+    print_leaderboard(runs, Console(file=screen, width=200))
+    assert "killed: killed by SIGKILL" in screen.getvalue()

@@ -1,0 +1,226 @@
+"""What the commands of `python -m launch` do. No torch here."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.cell import CellSpec
+from harness.datasets.names import split_dataset_name
+from harness.datasets.registry import load_dataset
+from harness.errors import UsageError
+from harness.files import clear_temporaries
+from harness.pin import pin_data, pin_weights
+from harness.settings import Settings
+from launch.axes import Axes
+from launch.budget import Spending
+from launch.claim import Claims
+from launch.command import reproducing_command
+from launch.halving_queue import HalvingQueue
+from launch.job import Executor, Job
+from launch.local import Limits, LocalExecutor
+from launch.matrix import Matrix, expand_matrix, with_overrides
+from launch.matrix_budget import Budget, parse_budget
+from launch.matrix_cells import Expanded
+from launch.matrix_file import read_matrix
+from launch.outcome import keep_failure
+from launch.pending import Plain, Queue
+from launch.plan import Plan, make_plan
+from launch.scheduler import Policy, Scheduler, Summary
+from launch.slots import Slots, find_slots
+from launch.watch import Watch
+from results.table import write_csv
+
+SHUFFLE_SEED = 0
+STALE_AFTER_S = 3600  # another launcher may be writing into the same folder
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Everything that was typed about how to run."""
+
+    settings: Settings
+    jobs: int | None = None
+    gpus: str | None = None
+    memory_mib: float | None = None
+    timeout_s: float | None = None
+    hang_s: float = 900
+    budget: str | None = None
+    retries: int = 1
+    fail_fast: bool = False
+    only_failed: bool = False
+    shuffle: bool = False
+    then: str | None = None
+    executor: str = "local"
+    cluster: dict[str, Any] = field(default_factory=dict)
+
+
+def read_cells(name: str, axes: Axes, settings: Settings, load_data: bool) -> tuple[Matrix, Expanded]:
+    """The matrix and its cells, named by their data and weights as the children will name them.
+
+    With `load_data`, data sets are downloaded, decoded and checked now, once for all cells; without,
+    only those that must be read to know what they are.
+
+    Raises:
+        VerdictError: the matrix, the data or the weights are not what they should be.
+    """
+    matrix = with_overrides(read_matrix(name), axes.axes, axes.fields)
+    expanded = expand_matrix(matrix)
+    pinned: dict[tuple[str, int], list[CellSpec]] = {}
+    for cell in expanded.cells:
+        pinned.setdefault((cell.dataset, cell.image_size), []).append(cell)
+    cells = {
+        id(cell): new
+        for group in pinned.values()
+        for cell, new in zip(group, _pin(group, settings, load_data), strict=True)
+    }
+    unique = {cells[id(cell)].cell_id: cells[id(cell)] for cell in expanded.cells}
+    return matrix, Expanded(list(unique.values()), expanded.excluded)
+
+
+def run_matrix(name: str, axes: Axes, asked: Asked, console: Console | None = None) -> Summary:
+    """Run what is missing of a matrix; what became of it.
+
+    Raises:
+        VerdictError: nothing was started, or the folder of the runs cannot be written any more.
+    """
+    console = console or Console()
+    settings, out = asked.settings, asked.settings.out
+    matrix, expanded = read_cells(name, axes, settings, load_data=True)
+    executor, jobs, notes = _make_executor(asked, expanded.cells)
+    budget = parse_budget(asked.budget) if asked.budget is not None else matrix.budget
+    plan = make_plan(expanded.cells, expanded.excluded, out, jobs=jobs, estimate=budget is not None)
+    queue, todo = _make_queue(plan, asked, budget)
+    out.mkdir(parents=True, exist_ok=True)
+    clear_temporaries(out, STALE_AFTER_S)
+
+    def command_of(job: Job) -> str:
+        return reproducing_command(job, settings)
+
+    with Watch(out, plan, todo, console) as watch:
+        for note in notes:
+            watch.event(note)
+        policy = Policy(asked.retries, asked.fail_fast)
+        scheduler = Scheduler(out, queue, executor, Claims(out), watch, command_of, policy)
+        summary = scheduler.run()
+    if isinstance(queue, HalvingQueue):
+        for ended in queue.pruned():
+            keep_failure(ended, command_of(ended.job))
+            summary.pruned.append(ended)
+    if any(out.glob("*/cell.json")):
+        for warning in write_csv(out):
+            console.print(f"left out of the table: {warning}", markup=False, highlight=False)
+    watch.conclude(summary)
+    if asked.then is not None:
+        _run_hook(asked.then, out, summary)
+    return summary
+
+
+def _pin(cells: list[CellSpec], settings: Settings, load_data: bool) -> list[CellSpec]:
+    """Cells of one data set and image size, named by what they are about."""
+    first = cells[0]
+    kind = split_dataset_name(first.dataset)[0]
+    has_one_content = kind == "digits" or (kind == "cifar10" and not settings.allow_unofficial_data)
+    if load_data or not has_one_content:
+        data = load_dataset(
+            first.dataset,
+            settings.data_dir,
+            first.image_size,
+            settings.allow_unofficial_data and kind == "cifar10",
+            quiet=False,
+        )
+        cells = [pin_data(cell, data) for cell in cells]
+    return [pin_weights(cell) for cell in cells]
+
+
+def _make_executor(asked: Asked, cells: list[CellSpec]) -> tuple[Executor, int, list[str]]:
+    """What runs the cells, how many at once, and what a person should know about it."""
+    if asked.executor == "local":
+        slots: Slots = find_slots(asked.jobs, asked.gpus, asked.settings.cpu)
+        slots.check(max(cell.num_processes for cell in cells))
+        limits = Limits(asked.timeout_s, asked.hang_s, asked.memory_mib)
+        return LocalExecutor(slots, asked.settings, limits), len(slots.cores), slots.notes
+    raise UsageError(f"--executor {asked.executor}: expected local, slurm or ray")
+
+
+def _make_queue(plan: Plan, asked: Asked, budget: Budget | None) -> tuple[Queue, list[CellSpec]]:
+    """What is to be run: what was never finished, then what failed before."""
+    wanted = ("failed",) if asked.only_failed else ("new", "paused", "pruned", "running")
+    first = [each.cell for each in plan.cells if each.state in wanted]
+    last = [each.cell for each in plan.cells if each.state == "failed" and not asked.only_failed]
+    if asked.shuffle:
+        random.Random(SHUFFLE_SEED).shuffle(first)
+    todo = first + last
+    if budget is None:
+        return Plain(plan.out, todo), todo
+    finished = [each.cell for each in plan.cells if each.state == "finished"]
+    flops_of = {each.cell_id: each.flops.value for each in plan.cells}
+    return HalvingQueue(plan.out, todo + finished, Spending(budget), flops_of), todo
+
+
+def _run_hook(command: str, out: Path, summary: Summary) -> None:
+    """The user's own command when all is over."""
+    numbers = {
+        "VERDICT_RUNS": str(out.resolve()),
+        "VERDICT_FINISHED": str(len(summary.finished)),
+        "VERDICT_FAILED": str(len(summary.failed)),
+        "VERDICT_UNFINISHED": str(summary.unfinished),
+    }
+    subprocess.run(command, shell=True, check=False, env=os.environ | numbers)
+
+
+def show_plan(
+    name: str, axes: Axes, settings: Settings, jobs: int, as_json: bool, show_all: bool, estimate: bool
+) -> None:
+    """Print what would be run."""
+    from launch.plan_json import plan_json
+    from launch.plan_view import print_plan
+
+    _, expanded = read_cells(name, axes, settings, load_data=False)
+    say = Console(stderr=True).print
+    plan = make_plan(expanded.cells, expanded.excluded, settings.out, jobs=jobs, estimate=estimate, say=say)
+    if as_json:
+        print(plan_json(plan))
+    else:
+        print_plan(plan, Console(), show_all)
+
+
+def show_status(runs: Path, as_json: bool, watch: bool) -> None:
+    """Print what is going on in a folder."""
+    from launch.status import print_status, status_json, watch_status
+
+    if as_json:
+        print(status_json(runs))
+    elif watch:
+        watch_status(runs, Console())
+    else:
+        print_status(runs, Console())
+
+
+def show_presets() -> None:
+    """Print the shipped matrices."""
+    from rich.table import Table
+
+    from launch.matrix_file import load_preset, preset_names
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("preset", style="bold", no_wrap=True)
+    table.add_column("cells", justify="right")
+    table.add_column("what for")
+    for name in preset_names():
+        matrix = load_preset(name)
+        table.add_row(name, str(len(expand_matrix(matrix).cells)), matrix.description or "")
+    Console().print(table)
+
+
+def show_schema() -> None:
+    """Print the JSON schema of a matrix file."""
+    from launch.matrix_file import schema_text
+
+    print(schema_text(), end="")

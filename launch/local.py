@@ -1,0 +1,215 @@
+"""Attempts on this machine: each a process group with cores or GPUs of its own, watched until it ends.
+
+No torch here. An attempt dies with the launcher, however that ends (`launch/start.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from harness.files import storage_error, write_text
+from harness.live import live_path
+from harness.settings import Settings
+from launch.command import ROOT, cell_path, child_command, child_environment, output_path
+from launch.job import Ended, Job, Kind
+from launch.outcome import clear_outcome, judge
+from launch.slots import Slot, Slots
+
+START = ROOT / "launch" / "start.py"
+GRACE_S = 60.0
+"""For a checkpoint, between the request to stop and the kill."""
+
+_OOM_KILLS = Path("/sys/fs/cgroup/memory.events")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an attempt may take."""
+
+    timeout_s: float | None = None
+    hang_s: float | None = 900.0
+    """Without a sign of life."""
+
+    memory_mib: float | None = None
+    """Of all its processes together, on the host."""
+
+
+@dataclass
+class _Child:
+    process: subprocess.Popen[bytes]
+    slot: Slot
+    started: float
+    """By the monotonic clock."""
+
+    started_at: float
+    """By the clock of the file system, about."""
+
+    num_oom_kills: int
+    reason: tuple[Kind, str] | None = None
+    kill_at: float | None = None
+    """When it is killed, after it was asked to stop."""
+
+
+class LocalExecutor:
+    """Runs attempts in the slots of this machine. See `launch.job.Executor`.
+
+    Args:
+        slots: the cores and GPUs to use.
+        settings: of each attempt.
+        limits: of each attempt.
+        command_of: the words that start one.
+    """
+
+    def __init__(
+        self,
+        slots: Slots,
+        settings: Settings,
+        limits: Limits,
+        command_of: Callable[[Job, Settings], list[str]] = child_command,
+    ) -> None:
+        self._slots = slots
+        self._settings = settings
+        self._limits = limits
+        self._command_of = command_of
+        self._children: dict[Job, _Child] = {}
+
+    def has_room(self, job: Job) -> bool:
+        """Whether there are cores, and GPUs for all its processes."""
+        return self._slots.has_room(job.cell.num_processes)
+
+    def start(self, job: Job) -> None:
+        """Start the attempt's process group.
+
+        Raises:
+            StorageError: its folder cannot be written.
+        """
+        slot = self._slots.take(job.cell.num_processes)
+        threads = self._settings.threads or max(1, len(slot.cores) // job.cell.num_processes)
+        settings = replace(self._settings, threads=threads, cpu=self._settings.cpu or not slot.gpus)
+        environment = child_environment(job, settings)
+        if slot.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.uuid for gpu in slot.gpus)
+        words = [sys.executable, str(START), "--cpus", ",".join(map(str, slot.cores))]
+        if self._limits.memory_mib is not None:
+            each = int(self._limits.memory_mib * 2**20 / job.cell.num_processes)
+            words += ["--max-bytes", str(each)]
+        try:
+            job.run_dir.mkdir(parents=True, exist_ok=True)
+            clear_outcome(job)
+            write_text(cell_path(job), job.cell.model_dump_json(indent=1) + "\n")
+            with output_path(job).open("ab") as output:
+                process = subprocess.Popen(
+                    [*words, "--", *self._command_of(job, settings)],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C is the launcher's to pass on
+                )
+        except OSError as error:
+            self._slots.give_back(slot)
+            raise storage_error(job.run_dir, error) from error
+        self._children[job] = _Child(process, slot, time.monotonic(), time.time(), _num_oom_kills())
+
+    def running(self) -> list[Job]:
+        """The attempts that have begun and not ended."""
+        return list(self._children)
+
+    def place(self, job: Job) -> str:
+        """The cores or GPUs of a running attempt."""
+        return self._children[job].slot.name
+
+    def poll(self) -> list[Ended]:
+        """The attempts that ended since the last call; those that ran out of time are asked to stop."""
+        ended = []
+        for job, child in list(self._children.items()):
+            returncode = child.process.poll()
+            if returncode is None:
+                self._watch(job, child)
+                continue
+            del self._children[job]
+            _kill(child.process.pid)  # what it left running
+            self._slots.give_back(child.slot)
+            seconds = time.monotonic() - child.started
+            found = judge(job, returncode, seconds, child.reason)
+            if found.kind == "killed" and _num_oom_kills() > child.num_oom_kills:
+                found = replace(
+                    found, kind="out_of_memory", message="killed by the kernel: memory of the machine ran out"
+                )
+            ended.append(found)
+        return ended
+
+    def stop(self, hard: bool, job: Job | None = None) -> None:
+        """Ask one attempt, or all, to save a checkpoint and stop; `hard`: kill it."""
+        for each in [job] if job is not None else list(self._children):
+            child = self._children[each]
+            if hard:
+                child.reason = child.reason or ("interrupted", "killed on the user's word")
+                _kill(child.process.pid)
+            elif child.kill_at is None:
+                self._end(child, "interrupted", "stopped on the user's word; it goes on from its checkpoint")
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for child in self._children.values():
+            _kill(child.process.pid)
+            child.process.wait()
+
+    def _watch(self, job: Job, child: _Child) -> None:
+        now, limits = time.monotonic(), self._limits
+        if child.kill_at is not None:
+            if now >= child.kill_at:
+                _kill(child.process.pid)
+            return
+        if limits.timeout_s is not None and now - child.started >= limits.timeout_s:
+            self._end(child, "timed_out", f"not finished after {limits.timeout_s:,.0f} s")
+        elif limits.hang_s is not None and now - child.started >= limits.hang_s:
+            silence = time.time() - max(child.started_at, _beaten_at(job))
+            if silence >= limits.hang_s:
+                child.reason = ("hung", f"no sign of life for {silence:,.0f} s")
+                _kill(child.process.pid)
+
+    def _end(self, child: _Child, kind: Kind, message: str) -> None:
+        child.reason = (kind, message)
+        child.kill_at = time.monotonic() + GRACE_S
+        with suppress(ProcessLookupError):
+            child.process.send_signal(signal.SIGTERM)
+
+
+def _kill(pid: int) -> None:
+    """SIGKILL the process, its group, and all that descends from it: torchrun's workers have own groups."""
+    family = []
+    with suppress(psutil.Error):
+        family = psutil.Process(pid).children(recursive=True)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    for process in family:
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def _beaten_at(job: Job) -> float:
+    """When the attempt gave its last sign of life; 0 before the first."""
+    try:
+        return live_path(job.run_dir).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _num_oom_kills() -> int:
+    """How many processes of this container the kernel has killed for memory; 0 where it does not say."""
+    try:
+        lines = _OOM_KILLS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
