@@ -28,10 +28,10 @@ from harness.cell import CellSpec  # noqa: E402
 from harness.console import run_command  # noqa: E402
 from harness.errors import UsageError  # noqa: E402
 from harness.launched import check_launch  # noqa: E402
-from harness.recipes import DEFAULT_RECIPE, RECIPES  # noqa: E402
 from harness.settings import TIMEOUT_S, TRACKERS, Settings, check_trackers  # noqa: E402
+from launch.axes import DATA, MATRIX, Axes, takes_axes  # noqa: E402
 from launch.listing import print_listing  # noqa: E402
-from launch.options import matrix_cells, read_cell, recipe_fields, split_list  # noqa: E402
+from launch.options import matrix_cells, read_cell, split_list  # noqa: E402
 
 EXIT_SOME_FAILED = 1
 
@@ -54,7 +54,7 @@ Examples:
 
   ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 harness/run.py
 """
-MATRIX, TRAINING, DATA, RUN = "The matrix", "Training", "Data", "The run"
+RUN = "The run"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -64,63 +64,17 @@ def _option(name: str, panel: str, text: str) -> object:
 
 
 @app.command(help=HELP)
+@takes_axes
 def command(
-    dataset: Annotated[str | None, _option("dataset", MATRIX, "cifar10, digits or imagefolder:PATH")] = None,
-    model: Annotated[
-        str | None, _option("model", MATRIX, "see --list; or timm:NAME, torchvision:NAME (fast_cnn)")
-    ] = None,
-    augment: Annotated[
-        str | None, _option("augment", MATRIX, "see --list; or OPERATION+OPERATION (the recipe's)")
-    ] = None,
-    recipe: Annotated[
-        str | None, _option("recipe", MATRIX, f"{', '.join(RECIPES)} ({DEFAULT_RECIPE})")
-    ] = None,
-    precision: Annotated[
-        str | None, _option("precision", MATRIX, "fp32, tf32, bf16, fp16 (accelerate's, else bf16)")
-    ] = None,
-    strategy: Annotated[
-        str | None, _option("strategy", MATRIX, "single, ddp, fsdp, zero1, zero2, zero3 (single or ddp)")
-    ] = None,
-    seed: Annotated[str | None, _option("seed", MATRIX, "seeds (0)")] = None,
-    preset: Annotated[str | None, _option("preset", MATRIX, "a matrix to start from: demo")] = None,
+    axes: Axes,
+    preset: Annotated[str | None, _option("preset", MATRIX, "a matrix to start from, such as demo")] = None,
     cell: Annotated[Path | None, _option("cell", MATRIX, "one cell from a JSON file, instead")] = None,
-    epochs: Annotated[int | None, _option("epochs", TRAINING, "passes over the training images")] = None,
-    batch_size: Annotated[
-        int | None, _option("batch-size", TRAINING, "over all processes; the learning rate follows")
-    ] = None,
-    accumulate: Annotated[
-        int | None, _option("accumulate", TRAINING, "micro-batches for one optimizer step (1)")
-    ] = None,
-    set_fields: Annotated[
-        list[str] | None,
-        _option("set", TRAINING, "KEY=VALUE: any other field of the recipe, such as lr=0.2; repeatable"),
-    ] = None,
-    pretrained: Annotated[
-        str | None,
-        _option("pretrained", TRAINING, "weights to start with: hub, package or file:PATH (none)"),
-    ] = None,
-    small_stem: Annotated[
-        bool, _option("small-stem", TRAINING, "adapt timm: and torchvision: models to small images")
-    ] = False,
-    compile_mode: Annotated[
-        str | None, _option("compile", TRAINING, "torch.compile mode: default, reduce-overhead (none)")
-    ] = None,
-    sync_batchnorm: Annotated[
-        bool, _option("sync-batchnorm", TRAINING, "normalise over the batches of all processes")
-    ] = False,
-    tta: Annotated[
-        bool, _option("tta", TRAINING, "also score each image together with its mirror image")
-    ] = False,
     data_dir: Annotated[
         Path | None, _option("data-dir", DATA, "where CIFAR-10 is, or is put (data/ in the project)")
     ] = None,
     allow_unofficial_data: Annotated[
         bool, _option("allow-unofficial-data", DATA, "take CIFAR-10 files that are not the published ones")
     ] = False,
-    val_fraction: Annotated[
-        float | None, _option("val-fraction", DATA, "share of the training images held out (0.1)")
-    ] = None,
-    image_size: Annotated[int | None, _option("image-size", DATA, "height and width in pixels (32)")] = None,
     processes: Annotated[
         int | None, _option("processes", RUN, "how many must train together (as many as are launched)")
     ] = None,
@@ -163,28 +117,7 @@ def command(
         print_listing(Console())
         return
     check_launch(cpu)
-    fields = {"epochs": epochs, "batch_size": batch_size}
-    axes = {
-        "dataset": dataset,
-        "models": split_list(model),
-        "augmentations": split_list(augment),
-        "recipes": split_list(recipe),
-        "precisions": split_list(precision),
-        "strategies": split_list(strategy),
-        "seeds": split_list(seed),
-        "accumulation_steps": accumulate,
-        "val_fraction": val_fraction,
-        "image_size": image_size,
-        "mirror_tta": tta or None,
-        "small_stem": small_stem or None,
-        "pretrained": pretrained,
-        "compile": compile_mode,
-        "sync_batchnorm": sync_batchnorm or None,
-    }
-    fields = {name: value for name, value in fields.items() if value is not None}
-    axes = {name: value for name, value in axes.items() if value is not None}
     num_processes = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes
-    fields |= recipe_fields(set_fields or [])
     settings = Settings(
         out=out,
         data_dir=data_dir or ROOT / "data",
@@ -199,9 +132,9 @@ def command(
         track=split_list(track) or (),
     )
     check_trackers(settings.track)
-    if cell is not None and (axes or fields or preset or processes is not None):
+    if cell is not None and (axes or preset or processes is not None):
         raise UsageError("--cell says all about the cell: leave out the other options that describe one")
-    cells = [read_cell(cell)] if cell else matrix_cells(preset, axes, fields, num_processes)
+    cells = [read_cell(cell)] if cell else matrix_cells(preset, axes.axes, axes.fields, num_processes)
     _check_data_options(cells[0], data_dir, allow_unofficial_data)
     if no_table:
         from harness.run_cells import run_cells

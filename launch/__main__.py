@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +11,10 @@ import typer
 
 from harness.console import EXIT_INTERRUPTED, run_command
 from harness.errors import UsageError
-from harness.settings import TIMEOUT_S, Settings
+from harness.settings import TIMEOUT_S, TRACKERS, Settings, check_trackers
 from launch.axes import Axes, takes_axes
 from launch.command import ROOT
+from launch.options import split_list
 
 HELP = """Run a matrix of cells, each in a process group of its own, and lose nothing.
 
@@ -59,6 +61,7 @@ def plan(
     out: Out = Path("runs"),
     data_dir: DataDir = None,
     allow_unofficial_data: Unofficial = False,
+    cpu: Cpu = False,
     jobs: Jobs = None,
     as_json: Json = False,
     show_all: Annotated[bool, typer.Option("--all", help="One line for each cell.")] = False,
@@ -69,8 +72,8 @@ def plan(
     """Say what would be run, what is finished, what failed, and how long the rest would take."""
     from launch.commands import show_plan
 
-    settings = Settings(out, data_dir or ROOT / "data", allow_unofficial_data)
-    show_plan(matrix, axes, settings, jobs or 1, as_json, show_all, estimate)
+    settings = Settings(out, data_dir or ROOT / "data", allow_unofficial_data, cpu)
+    show_plan(matrix, axes, settings, jobs, as_json, show_all, estimate)
 
 
 @app.command()
@@ -98,6 +101,7 @@ def run(
     ] = None,
     shuffle: Annotated[bool, _option("shuffle", HOW, "in a random order, the same every time")] = False,
     then: Annotated[str | None, _option("then", HOW, "a shell command when all is over")] = None,
+    track: Annotated[str | None, _option("track", HOW, f"any of {', '.join(TRACKERS)} (none)")] = None,
     checkpoint_minutes: Annotated[
         float, _option("checkpoint-minutes", TROUBLE, "time between checkpoints; 0: only when stopped (10)")
     ] = 10,
@@ -128,13 +132,21 @@ def run(
         int, _option("array-parallelism", CLUSTER, "Slurm tasks at once (256)")
     ] = 256,
     time_limit: Annotated[
-        str | None, _option("time-limit", CLUSTER, "of a Slurm job, such as 4h; it goes on in the next")
+        str, _option("time-limit", CLUSTER, "of a Slurm job; a cell that takes longer is requeued (4h)")
+    ] = "4h",
+    account: Annotated[str | None, _option("account", CLUSTER, "of Slurm")] = None,
+    qos: Annotated[str | None, _option("qos", CLUSTER, "of Slurm")] = None,
+    setup: Annotated[
+        list[str] | None,
+        _option("setup", CLUSTER, "shell before each Slurm job, such as 'module load cuda'; repeatable"),
     ] = None,
     nodes_per_cell: Annotated[int, _option("nodes-per-cell", CLUSTER, "machines for each cell (1)")] = 1,
     address: Annotated[str | None, _option("address", CLUSTER, "of the Ray cluster (one of its own)")] = None,
 ) -> None:
     """Run what is missing; the same command again goes on where it stopped."""
     from launch.commands import Asked, run_matrix
+    from launch.ray_cluster import RayOptions
+    from launch.slurm_options import SlurmOptions
     from launch.units import duration_s, memory_mib
 
     settings = Settings(
@@ -146,14 +158,17 @@ def run(
         checkpoint_minutes=checkpoint_minutes,
         on_oom=on_oom,
         timeout_s=process_timeout,
+        track=split_list(track) or (),
     )
+    check_trackers(settings.track)
+    limit_mib = None if memory is None else memory_mib("--memory", memory)
     if retries < 0:
         raise UsageError(f"--retries {retries}: expected 0 or more")
     asked = Asked(
         settings=settings,
         jobs=jobs,
         gpus=gpus,
-        memory_mib=None if memory is None else memory_mib("--memory", memory),
+        memory_mib=limit_mib,
         timeout_s=None if timeout is None else duration_s("--timeout", timeout),
         hang_s=duration_s("--hang-timeout", hang_timeout),
         budget=budget,
@@ -163,15 +178,19 @@ def run(
         shuffle=shuffle,
         then=then,
         executor=executor,
-        cluster={
-            "partition": partition,
-            "gpus_per_cell": gpus_per_cell,
-            "cpus_per_cell": cpus_per_cell,
-            "array_parallelism": array_parallelism,
-            "time_limit_s": None if time_limit is None else duration_s("--time-limit", time_limit),
-            "nodes_per_cell": nodes_per_cell,
-            "address": address,
-        },
+        slurm=SlurmOptions(
+            partition=partition,
+            account=account,
+            qos=qos,
+            gpus_per_cell=gpus_per_cell,
+            cpus_per_cell=cpus_per_cell,
+            memory_gb=None if limit_mib is None else limit_mib / 1024,
+            time_minutes=math.ceil(duration_s("--time-limit", time_limit) / 60),
+            array_parallelism=array_parallelism,
+            nodes_per_cell=nodes_per_cell,
+            setup=tuple(setup or ()),
+        ),
+        ray=RayOptions(address, gpus_per_cell, cpus_per_cell),
     )
     summary = run_matrix(matrix, axes, asked)
     if summary.was_interrupted:

@@ -76,7 +76,9 @@ class Axes:
 
 
 def takes_axes(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a typer command the options above in place of its parameter `axes`."""
+    """Give a typer command the options above that it has not itself, in place of its parameter `axes`."""
+    signature = inspect.signature(command, eval_str=True)
+    names = [name for name in _OPTIONS if name not in signature.parameters]
     options = [
         inspect.Parameter(
             f"axis_{name}",
@@ -84,21 +86,21 @@ def takes_axes(command: Callable[..., None]) -> Callable[..., None]:
             default=False if kind is bool else None,
             annotation=Annotated[kind, _option(name, panel, text)],
         )
-        for name, (kind, panel, text) in _OPTIONS.items()
+        for name, (kind, panel, text) in ((name, _OPTIONS[name]) for name in names)
     ]
-    signature = inspect.signature(command, eval_str=True)
     others = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for name, parameter in signature.parameters.items()
         if name != "axes"
     ]
 
+    parameters = [*options, *others]
+
     @functools.wraps(command)
     def with_options(**values: Any) -> None:
-        typed = {name: values.pop(f"axis_{name}") for name in _OPTIONS}
+        typed = {name: values.pop(f"axis_{name}") for name in names}
         command(axes=_collect(typed), **values)
 
-    parameters = [*others, *options]
     with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {each.name: each.annotation for each in parameters}
     return with_options

@@ -93,7 +93,7 @@ def _options(settings: Settings, job: Job) -> list[str]:
         value = getattr(settings, name)
         if value != getattr(usual, name):
             words += [option, str(value)]
-    return words
+    return words + (["--track", ",".join(settings.track)] if settings.track else [])
 
 
 def _is_foreign(name: str) -> bool:

@@ -7,7 +7,6 @@ import random
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -22,6 +21,8 @@ from launch.axes import Axes
 from launch.budget import Spending
 from launch.claim import Claims
 from launch.command import reproducing_command
+from launch.estimates import this_machine
+from launch.gpus import list_gpus
 from launch.halving_queue import HalvingQueue
 from launch.job import Executor, Job
 from launch.local import Limits, LocalExecutor
@@ -32,8 +33,10 @@ from launch.matrix_file import read_matrix
 from launch.outcome import keep_failure
 from launch.pending import Plain, Queue
 from launch.plan import Plan, make_plan
+from launch.ray_cluster import RayOptions
 from launch.scheduler import Policy, Scheduler, Summary
-from launch.slots import Slots, find_slots
+from launch.slots import find_slots
+from launch.slurm_options import SlurmOptions
 from launch.watch import Watch
 from results.table import write_csv
 
@@ -58,7 +61,8 @@ class Asked:
     shuffle: bool = False
     then: str | None = None
     executor: str = "local"
-    cluster: dict[str, Any] = field(default_factory=dict)
+    slurm: SlurmOptions = field(default_factory=SlurmOptions)
+    ray: RayOptions = field(default_factory=RayOptions)
 
 
 def read_cells(name: str, axes: Axes, settings: Settings, load_data: bool) -> tuple[Matrix, Expanded]:
@@ -95,7 +99,10 @@ def run_matrix(name: str, axes: Axes, asked: Asked, console: Console | None = No
     matrix, expanded = read_cells(name, axes, settings, load_data=True)
     executor, jobs, notes = _make_executor(asked, expanded.cells)
     budget = parse_budget(asked.budget) if asked.budget is not None else matrix.budget
-    plan = make_plan(expanded.cells, expanded.excluded, out, jobs=jobs, estimate=budget is not None)
+    machine = this_machine(jobs, settings.cpu)
+    plan = make_plan(
+        expanded.cells, expanded.excluded, out, jobs=jobs, machine=machine, estimate=budget is not None
+    )
     queue, todo = _make_queue(plan, asked, budget)
     out.mkdir(parents=True, exist_ok=True)
     clear_temporaries(out, STALE_AFTER_S)
@@ -141,11 +148,20 @@ def _pin(cells: list[CellSpec], settings: Settings, load_data: bool) -> list[Cel
 
 def _make_executor(asked: Asked, cells: list[CellSpec]) -> tuple[Executor, int, list[str]]:
     """What runs the cells, how many at once, and what a person should know about it."""
+    limits = Limits(asked.timeout_s, asked.hang_s, asked.memory_mib)
     if asked.executor == "local":
-        slots: Slots = find_slots(asked.jobs, asked.gpus, asked.settings.cpu)
+        slots = find_slots(asked.jobs, asked.gpus, asked.settings.cpu)
         slots.check(max(cell.num_processes for cell in cells))
-        limits = Limits(asked.timeout_s, asked.hang_s, asked.memory_mib)
         return LocalExecutor(slots, asked.settings, limits), len(slots.cores), slots.notes
+    if asked.executor == "slurm":
+        from launch.slurm import SlurmExecutor
+
+        parallel = asked.slurm.array_parallelism
+        return SlurmExecutor(asked.slurm, asked.settings, limits), min(len(cells), parallel), []
+    if asked.executor == "ray":
+        from launch.ray_cluster import RayExecutor
+
+        return RayExecutor(asked.ray, asked.settings, limits), asked.jobs or len(cells), []
     raise UsageError(f"--executor {asked.executor}: expected local, slurm or ray")
 
 
@@ -176,7 +192,7 @@ def _run_hook(command: str, out: Path, summary: Summary) -> None:
 
 
 def show_plan(
-    name: str, axes: Axes, settings: Settings, jobs: int, as_json: bool, show_all: bool, estimate: bool
+    name: str, axes: Axes, settings: Settings, jobs: int | None, as_json: bool, show_all: bool, estimate: bool
 ) -> None:
     """Print what would be run."""
     from launch.plan_json import plan_json
@@ -184,7 +200,16 @@ def show_plan(
 
     _, expanded = read_cells(name, axes, settings, load_data=False)
     say = Console(stderr=True).print
-    plan = make_plan(expanded.cells, expanded.excluded, settings.out, jobs=jobs, estimate=estimate, say=say)
+    jobs = jobs or (1 if settings.cpu else len(list_gpus()[0]) or 1)
+    plan = make_plan(
+        expanded.cells,
+        expanded.excluded,
+        settings.out,
+        jobs=jobs,
+        machine=this_machine(jobs, settings.cpu),
+        estimate=estimate,
+        say=say,
+    )
     if as_json:
         print(plan_json(plan))
     else:

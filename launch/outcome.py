@@ -11,6 +11,7 @@ import signal
 from datetime import UTC, datetime, timedelta
 
 from harness.errors import DataError
+from harness.live import delete_live
 from harness.record import Failure, Record, read_record, record_path, write_record
 from launch.command import outcome_path, output_path
 from launch.job import Ended, Job, Kind
@@ -53,6 +54,9 @@ def keep_failure(ended: Ended, command: str) -> None:
     job = ended.job
     if record_path(job.run_dir).exists():  # also where this version cannot read it
         return
+    (job.run_dir / ".reserved").unlink(missing_ok=True)  # disk space for results that will not come
+    if ended.kind != "pruned":  # whose accuracy is in it
+        delete_live(job.run_dir)
     end = datetime.now(UTC)
     begin = end - timedelta(seconds=ended.seconds)
     record = Record(

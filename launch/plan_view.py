@@ -6,7 +6,7 @@ print_plan(plan, Console(), show_all=False)
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -144,14 +144,19 @@ def _print_reasons(what: str, reasons: list[str], console: Console) -> None:
 
 
 def _table(
-    columns: dict[str, Literal["left", "right"]], rows: list[list[Text]], width: int, giving_way: int = 0
+    columns: dict[str, Literal["left", "right"]],
+    rows: list[list[Text]],
+    width: int,
+    giving_way: Sequence[str],
 ) -> Table:
-    """A table one of whose columns gives way where the width does not do."""
+    """A table; the columns of these names give way, one after the other, where the width does not do."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     texts = zip(*rows, strict=True)
     widths = [max(len(header), *map(_width, column)) for header, column in zip(columns, texts, strict=True)]
-    left = width - sum(widths) + widths[giving_way] - _GAP * (len(widths) - 1)
-    widths[giving_way] = min(widths[giving_way], max(_LEAST_NAME, left))
+    for name in giving_way:
+        place = list(columns).index(name)
+        left = width - sum(widths) + widths[place] - _GAP * (len(widths) - 1)
+        widths[place] = min(widths[place], max(_LEAST_NAME, left))
     for (header, align), most in zip(columns.items(), widths, strict=True):
         table.add_column(header, justify=align, no_wrap=True, overflow="ellipsis", width=most)
     for row in rows:
@@ -185,7 +190,8 @@ def _cell_table(plan: Plan, width: int) -> Table:
                 Text(one_line(_basis(cell.time_s, width)), style="dim"),
             ]
         )
-    return _table(columns, rows, width, giving_way=-1 if width >= _WIDE else 0)
+    giving_way = [*(["recipe"] if several else []), *(["from"] if width >= _WIDE else []), "cell"]
+    return _table(columns, rows, width, giving_way)
 
 
 def _words(kind: str) -> str:
@@ -237,4 +243,4 @@ def _group_table(plan: Plan, width: int) -> Table:
         bases = ", ".join(basis for basis, _ in group.bases.most_common() if basis)
         texts = [Text(left), Text(flops), Text(bases, style="dim")]
         rows.append([Text(one_line(model)), Text(recipe), *counts, *texts])
-    return _table(columns, rows, width)
+    return _table(columns, rows, width, giving_way=("recipe", "model"))

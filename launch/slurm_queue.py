@@ -119,6 +119,7 @@ def _ask(words: list[str]) -> str:
             text=True,
             check=False,
             timeout=ANSWER_WITHIN_S,
+            start_new_session=True,  # Ctrl-C is for the launcher
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SlurmSilentError(str(error)) from None

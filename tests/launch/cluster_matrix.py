@@ -1,4 +1,4 @@
-"""A small matrix of real cells on a cluster, one of which is killed on its way: shared by the cluster tests."""
+"""A small matrix of real cells on a cluster, one of which is killed on its way."""
 
 from __future__ import annotations
 

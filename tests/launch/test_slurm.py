@@ -221,6 +221,20 @@ def test_before_its_time_is_over_a_job_saves_and_is_requeued(
     assert "Restarts=1" in show(job_id)
 
 
+def test_a_cell_that_was_requeued_as_often_as_allowed_is_timed_out(
+    make: Make, scripted: Scripted, tmp_path: Path
+) -> None:
+    executor = make(scripted(WAITING), time_minutes=1, max_requeues=0)
+    (job,) = start_all(executor, tmp_path)
+    wait_for(job.run_dir / "begun", executor)
+    job_id = executor.place(job).split()[2]
+    subprocess.run(["scancel", "--signal=USR2", job_id], check=True, timeout=30)
+    (ended,) = ends(executor)
+    assert ended.kind == "timed_out"
+    assert "not requeued" in ended.message
+    assert (job.run_dir / "checkpoint").exists()
+
+
 def test_a_job_that_gives_way_to_a_more_urgent_one_goes_on_afterwards(
     make: Make, scripted: Scripted, tmp_path: Path
 ) -> None:
@@ -445,11 +459,13 @@ def test_a_training_of_two_processes_saves_when_slurm_itself_stops_it(make: Make
 
 
 @pytest.mark.slow
-def test_a_training_that_does_not_leave_at_its_time_limit_is_timed_out(
+def test_a_job_that_was_not_told_before_its_time_limit_is_timed_out(
     make: Make, scripted: Scripted, tmp_path: Path
 ) -> None:
-    executor = make(scripted("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"), time_minutes=1)
-    start_all(executor, tmp_path)
+    executor = make(scripted(WAITING), time_minutes=1, sbatch=(("signal", "URG@1"),))
+    (job,) = start_all(executor, tmp_path)
     (ended,) = ends(executor, within_s=180)
     assert ended.kind == "timed_out"
     assert "time limit" in ended.message
+    assert 60 <= ended.seconds < 180
+    assert (job.run_dir / "checkpoint").exists()
