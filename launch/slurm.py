@@ -171,8 +171,6 @@ class SlurmExecutor:
         self._waiting.clear()
         self._submitted.clear()
 
-    # submitting
-
     def _submit(self) -> None:
         waiting, self._waiting = self._waiting, []
         fresh: dict[int, list[Job]] = {}
@@ -232,8 +230,6 @@ class SlurmExecutor:
         there = replace(job, run_dir=job.run_dir.resolve())
         return CellTask(there, self._settings, self._limits, self._command_of)
 
-    # asking
-
     def _look(self) -> dict[str, JobState]:
         states = look({submitted.ticket.name for submitted in self._submitted.values()})
         missing = {each.job_id for each in self._submitted.values()} - states.keys()
@@ -246,8 +242,6 @@ class SlurmExecutor:
             f"Slurm has not answered for {SILENT_FOR_S / 60:.0f} minutes ({error}). "
             "Its jobs live on; the same command finds them again"
         )
-
-    # judging
 
     def _end_of(self, job: Job, submitted: _Submitted) -> Ended | None:
         """How the attempt ended, by what its task says, or else by Slurm's state; None: it has not."""

@@ -121,8 +121,10 @@ def _ask(words: list[str]) -> str:
             timeout=ANSWER_WITHIN_S,
             start_new_session=True,  # Ctrl-C is for the launcher
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise SlurmSilentError(str(error)) from None
+    except subprocess.TimeoutExpired:
+        raise SlurmSilentError(f"no answer to {words[0]} within {ANSWER_WITHIN_S:.0f} s") from None
     if answer.returncode != 0:
         text = " ".join(answer.stderr.split())
         raise SlurmSilentError(text or f"{words[0]} ended with {answer.returncode}")

@@ -1,54 +1,47 @@
 import pytest
 
 from harness.errors import UsageError
-from launch.clusters import check_cluster_options, slurm_options
-from launch.local import Limits
+from launch.clusters import check_cluster_options
+from launch.ray_cluster import RayOptions
 from launch.slurm_options import SlurmOptions
 from launch.slurm_queue import elapsed_s
-
-GIVEN = {
-    "partition": None,
-    "gpus_per_cell": None,
-    "cpus_per_cell": None,
-    "array_parallelism": 256,
-    "time_limit_s": None,
-    "nodes_per_cell": 1,
-    "address": None,
-}
-"""What the command line gives where nobody says anything."""
 
 
 @pytest.mark.parametrize("executor", ["local", "slurm", "ray"])
 def test_usual_options_are_for_all(executor: str) -> None:
-    check_cluster_options(executor, GIVEN)
+    check_cluster_options(executor, SlurmOptions(memory_gb=8.0), RayOptions())
+
+
+@pytest.mark.parametrize("executor", ["slurm", "ray"])
+def test_what_a_cell_needs_is_for_every_cluster(executor: str) -> None:
+    check_cluster_options(executor, SlurmOptions(gpus_per_cell=2), RayOptions(gpus_per_cell=2))
 
 
 @pytest.mark.parametrize(
-    ("executor", "options", "message"),
+    ("executor", "slurm", "ray", "message"),
     [
-        ("local", {"partition": "gpu"}, "--partition is for --executor slurm, not for local"),
-        ("local", {"gpus_per_cell": 2}, "--gpus-per-cell is for --executor slurm or ray, not for local"),
-        ("ray", {"time_limit_s": 60.0}, "--time-limit is for --executor slurm, not for ray"),
-        ("ray", {"nodes_per_cell": 2}, "--nodes-per-cell is for --executor slurm, not for ray"),
-        ("slurm", {"address": "auto"}, "--address is for --executor ray, not for slurm"),
-        ("slrum", {}, "unknown --executor 'slrum': did you mean slurm"),
+        ("local", {"partition": "gpu"}, {}, "--partition is for --executor slurm, not for local"),
+        ("local", {"gpus_per_cell": 2}, {}, "--gpus-per-cell is for --executor slurm or ray, not for local"),
+        ("ray", {"time_minutes": 60}, {}, "--time-limit is for --executor slurm, not for ray"),
+        ("ray", {"nodes_per_cell": 2}, {}, "--nodes-per-cell is for --executor slurm, not for ray"),
+        ("slurm", {}, {"address": "auto"}, "--address is for --executor ray, not for slurm"),
+        ("slrum", {}, {}, "--executor slrum: expected local, slurm or ray"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_an_error(
-    executor: str, options: dict[str, object], message: str
+    executor: str, slurm: dict[str, object], ray: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        check_cluster_options(executor, GIVEN | options)
+        check_cluster_options(executor, SlurmOptions(**slurm), RayOptions(**ray))  # type: ignore[arg-type]
 
 
-def test_the_words_of_the_command_line_become_what_slurm_is_asked_for() -> None:
-    words = {"partition": "gpu", "time_limit_s": 5401.0, "nodes_per_cell": 2, "sbatch": ["account=vision"]}
-    options = slurm_options(GIVEN | words, Limits(memory_mib=8192))
+def test_what_a_cell_needs_is_divided_among_its_nodes() -> None:
+    options = SlurmOptions(partition="gpu", nodes_per_cell=2, memory_gb=5.0, sbatch=(("constraint", "a100"),))
     request = options.request(num_processes=4, use_cpu=False)
     found = {name: request[name] for name in ("partition", "time", "nodes", "cpus_per_task", "gpus_per_node")}
-    assert found == {"partition": "gpu", "time": 91, "nodes": 2, "cpus_per_task": 2, "gpus_per_node": 2}
+    assert found == {"partition": "gpu", "time": 240, "nodes": 2, "cpus_per_task": 2, "gpus_per_node": 2}
     assert request["mem"] == "5120M"
-    assert request["additional_parameters"] == {"requeue": True, "signal": "USR2@90", "account": "vision"}
+    assert request["additional_parameters"] == {"requeue": True, "signal": "USR2@90", "constraint": "a100"}
 
 
 def test_cells_on_the_cpu_ask_for_no_gpu_unless_some_are_named() -> None:
@@ -67,12 +60,6 @@ def test_cells_on_the_cpu_ask_for_no_gpu_unless_some_are_named() -> None:
 def test_values_out_of_range_are_refused(name: str, value: float, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         SlurmOptions(**{name: value})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("word", ["account", "=vision", "account="])
-def test_words_for_sbatch_need_a_value(word: str) -> None:
-    with pytest.raises(UsageError, match="expected KEY=VALUE"):
-        slurm_options({"sbatch": [word]}, Limits())
 
 
 @pytest.mark.parametrize(

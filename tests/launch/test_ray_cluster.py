@@ -30,17 +30,12 @@ Scripted = Callable[[str], Command]
 Make = Callable[..., RayExecutor]
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 2, "include_dashboard": False}
@@ -107,6 +102,7 @@ def test_each_cell_says_how_it_ended_and_no_more_run_than_there_are_cpus(
         "sys.exit(3)\n"
     )
     executor = make(scripted(lines))
+    assert executor.at_once() == 2
     jobs = [make_job(tmp_path, seed=seed) for seed in range(3)]
     for job in jobs[:2]:
         assert executor.has_room(job)

@@ -36,6 +36,8 @@ Command = Callable[[Job, Settings], list[str]]
 Scripted = Callable[[str], Command]
 Make = Callable[..., SlurmExecutor]
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -469,3 +471,50 @@ def test_a_job_that_was_not_told_before_its_time_limit_is_timed_out(
     assert "time limit" in ended.message
     assert 60 <= ended.seconds < 180
     assert (job.run_dir / "checkpoint").exists()
+
+
+@pytest.mark.slow
+def test_the_command_again_takes_up_the_jobs_of_a_launcher_that_was_killed(
+    make: Make, tmp_path: Path
+) -> None:
+    matrix = tmp_path / "matrix.yaml"
+    matrix.write_text(
+        "{dataset: digits, models: [mlp], augmentations: [none], precisions: [fp32], seeds: [0, 1], "
+        "set: {epochs: 60}}"
+    )
+    out = tmp_path / "runs"
+    words = [
+        sys.executable,
+        "-m",
+        "launch",
+        "run",
+        str(matrix),
+        "--out",
+        str(out),
+        "--executor",
+        "slurm",
+        "--cpu",
+    ]
+    first = subprocess.Popen([*words, "--memory", "1.5GB"], cwd=ROOT)
+    try:
+        until = time.monotonic() + 120
+        while len(list(out.glob("*/live.json"))) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    finally:
+        first.kill()
+        first.wait()
+    subprocess.run(words, cwd=ROOT, check=True, timeout=180)
+    records = [read_record(path.parent) for path in out.glob("*/record.json")]
+    assert len(records) == 2
+    for record in records:
+        assert record is not None
+        assert record.measurements is not None
+        assert (record.status, record.measurements.num_resumes) == ("finished", 0)
+    assert len(squeue("--noheader", "--array", "--states=all", "--name", name_of(out)).splitlines()) == 2
+
+
+def name_of(out: Path) -> str:
+    """The name of the one array that was submitted for the folder."""
+    (folder,) = (out / ".slurm").iterdir()
+    return folder.name
