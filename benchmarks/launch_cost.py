@@ -23,8 +23,8 @@ import psutil
 from harness.settings import Settings
 from launch.command import child_command
 from launch.job import Job
-from launch.matrix import expand_matrix, with_overrides
-from launch.matrix_file import load_preset
+from launch.matrix.files import load_preset
+from launch.matrix.matrix import expand_matrix, with_overrides
 from results.store import load_runs
 
 

@@ -25,9 +25,9 @@ from typing import Any
 import yaml
 
 from harness.cell import CellSpec
-from launch.matrix import expand_matrix
-from launch.matrix_file import read_matrix
-from launch.states import INDEX_NAME
+from launch.matrix.files import read_matrix
+from launch.matrix.matrix import expand_matrix
+from launch.plan.states import INDEX_NAME
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "mlp"

@@ -19,7 +19,7 @@ from harness.cell import CellSpec
 from harness.errors import VerdictError
 from harness.run import run_and_rank
 from harness.settings import Settings
-from launch.matrix import expand, make_matrix
+from launch.matrix.matrix import expand, make_matrix
 from results.store import load_runs
 
 

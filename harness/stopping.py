@@ -4,9 +4,10 @@
         ...                                  # after each step, on every process:
         if stopping.asked() is not Ask.NOTHING: ...
 
-SIGINT (Ctrl-C) and SIGTERM ask to save and stop; a second one stops at once. SIGUSR1, which Slurm can
-send some time before it ends a job (`--signal=USR1@90`), asks to save and go on. A signal may reach one
-process only; all learn of it together, after the same step.
+SIGINT (Ctrl-C) and SIGTERM ask to save and stop; a second one stops at once, but for a SIGTERM right after
+the first, which Slurm and torchrun may both have sent. SIGUSR1, which Slurm can send some time before it
+ends a job (`--signal=USR1@90`), asks to save and go on. A signal may reach one process only; all learn of
+it together, after the same step.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ AGREE_EVERY_S = 1.0
 """About how long after a signal the processes learn of it, where a step is shorter."""
 
 MAX_STEPS_APART = 1000
+
+SAME_REQUEST_S = 2.0
+"""Two SIGTERMs within this time are one request, on two ways."""
 
 
 class Ask(IntEnum):
@@ -46,6 +50,7 @@ class Stopping:
         self._every_s = every_s
         self._ask = Ask.NOTHING
         self._saved_at = self._agreed_at = time.monotonic()
+        self._terminated_at = float("-inf")
         self._steps = 0
         self._steps_apart = 1
         self._before: dict[int, Any] = {}
@@ -83,10 +88,15 @@ class Stopping:
         return ask
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del frame
+        now = time.monotonic()
         if self._ask is Ask.STOP:
+            if number == signal.SIGTERM and now - self._terminated_at < SAME_REQUEST_S:
+                return
             raise KeyboardInterrupt
         self._ask = Ask.STOP
+        if number == signal.SIGTERM:
+            self._terminated_at = now
 
     def _save(self, number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -144,9 +144,9 @@ def run(
     address: Annotated[str | None, _option("address", CLUSTER, "of the Ray cluster (one of its own)")] = None,
 ) -> None:
     """Run what is missing; the same command again goes on where it stopped."""
+    from launch.cluster.ray_cluster import RayOptions
+    from launch.cluster.slurm_options import SlurmOptions
     from launch.commands import Asked, run_matrix
-    from launch.ray_cluster import RayOptions
-    from launch.slurm_options import SlurmOptions
     from launch.units import duration_s, memory_mib
 
     settings = Settings(

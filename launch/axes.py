@@ -66,7 +66,7 @@ class Axes:
     """What was typed about the cells."""
 
     axes: dict[str, Any] = field(default_factory=dict)
-    """Values of `launch.matrix.Matrix`, those that were given only."""
+    """Values of `launch.matrix.matrix.Matrix`, those that were given only."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     """Fields that replace those of every recipe."""

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from harness.errors import UsageError
-from launch.matrix_budget import Budget
+from launch.matrix.budget import Budget
 
 
 class Spending:

@@ -20,24 +20,25 @@ from harness.settings import Settings
 from launch.axes import Axes
 from launch.budget import Spending
 from launch.claim import Claims
+from launch.cluster.options import check_cluster_options
+from launch.cluster.ray_cluster import RayOptions
+from launch.cluster.slurm_options import SlurmOptions
 from launch.command import reproducing_command
-from launch.estimates import this_machine
 from launch.gpus import list_gpus
 from launch.halving_queue import HalvingQueue
 from launch.job import Executor, Job
 from launch.local import Limits, LocalExecutor
-from launch.matrix import Matrix, expand_matrix, with_overrides
-from launch.matrix_budget import Budget, parse_budget
-from launch.matrix_cells import Expanded
-from launch.matrix_file import read_matrix
+from launch.matrix.budget import Budget, parse_budget
+from launch.matrix.cells import Expanded
+from launch.matrix.files import read_matrix
+from launch.matrix.matrix import Matrix, expand_matrix, with_overrides
 from launch.outcome import keep_failure
 from launch.pending import Plain, Queue
-from launch.plan import Plan, make_plan
-from launch.ray_cluster import RayOptions
+from launch.plan.estimates import this_machine
+from launch.plan.plan import Plan, make_plan
 from launch.scheduler import Policy, Scheduler, Summary
+from launch.screen.watch import Watch
 from launch.slots import find_slots
-from launch.slurm_options import SlurmOptions
-from launch.watch import Watch
 from results.table import write_csv
 
 SHUFFLE_SEED = 0
@@ -147,22 +148,31 @@ def _pin(cells: list[CellSpec], settings: Settings, load_data: bool) -> list[Cel
 
 
 def _make_executor(asked: Asked, cells: list[CellSpec]) -> tuple[Executor, int, list[str]]:
-    """What runs the cells, how many at once, and what a person should know about it."""
+    """What runs the cells, how many at once, and what a person should know about it.
+
+    Raises:
+        VerdictError: there is no such executor, an option is not for it, or it cannot run the cells.
+    """
+    check_cluster_options(asked.executor, asked.slurm, asked.ray)
+    for option, value in (("--jobs", asked.jobs), ("--gpus", asked.gpus)):
+        if value is not None and asked.executor != "local":
+            raise UsageError(f"{option} is for this machine, not for --executor {asked.executor}")
     limits = Limits(asked.timeout_s, asked.hang_s, asked.memory_mib)
     if asked.executor == "local":
         slots = find_slots(asked.jobs, asked.gpus, asked.settings.cpu)
         slots.check(max(cell.num_processes for cell in cells))
         return LocalExecutor(slots, asked.settings, limits), len(slots.cores), slots.notes
     if asked.executor == "slurm":
-        from launch.slurm import SlurmExecutor
+        from launch.cluster.slurm import SlurmExecutor
 
         parallel = asked.slurm.array_parallelism
         return SlurmExecutor(asked.slurm, asked.settings, limits), min(len(cells), parallel), []
     if asked.executor == "ray":
-        from launch.ray_cluster import RayExecutor
+        from launch.cluster.ray_cluster import RayExecutor
 
-        return RayExecutor(asked.ray, asked.settings, limits), asked.jobs or len(cells), []
-    raise UsageError(f"--executor {asked.executor}: expected local, slurm or ray")
+        on_ray = RayExecutor(asked.ray, asked.settings, limits)
+        return on_ray, on_ray.at_once(), []
+    raise AssertionError(asked.executor)
 
 
 def _make_queue(plan: Plan, asked: Asked, budget: Budget | None) -> tuple[Queue, list[CellSpec]]:
@@ -195,8 +205,8 @@ def show_plan(
     name: str, axes: Axes, settings: Settings, jobs: int | None, as_json: bool, show_all: bool, estimate: bool
 ) -> None:
     """Print what would be run."""
-    from launch.plan_json import plan_json
-    from launch.plan_view import print_plan
+    from launch.plan.as_json import plan_json
+    from launch.plan.view import print_plan
 
     _, expanded = read_cells(name, axes, settings, load_data=False)
     say = Console(stderr=True).print
@@ -218,7 +228,7 @@ def show_plan(
 
 def show_status(runs: Path, as_json: bool, watch: bool) -> None:
     """Print what is going on in a folder."""
-    from launch.status import print_status, status_json, watch_status
+    from launch.screen.status import print_status, status_json, watch_status
 
     if as_json:
         print(status_json(runs))
@@ -232,7 +242,7 @@ def show_presets() -> None:
     """Print the shipped matrices."""
     from rich.table import Table
 
-    from launch.matrix_file import load_preset, preset_names
+    from launch.matrix.files import load_preset, preset_names
 
     table = Table(box=None, pad_edge=False)
     table.add_column("preset", style="bold", no_wrap=True)
@@ -246,6 +256,6 @@ def show_presets() -> None:
 
 def show_schema() -> None:
     """Print the JSON schema of a matrix file."""
-    from launch.matrix_file import schema_text
+    from launch.matrix.files import schema_text
 
     print(schema_text(), end="")

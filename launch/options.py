@@ -11,8 +11,8 @@ import yaml
 
 from harness.cell import CellSpec, make_cell
 from harness.errors import UsageError
-from launch.matrix import expand, expand_matrix, make_matrix, with_overrides
-from launch.matrix_file import load_preset
+from launch.matrix.files import load_preset
+from launch.matrix.matrix import expand, expand_matrix, make_matrix, with_overrides
 
 DEMO_PRESET = "demo"
 _WHAT_TO_TRAIN = {"dataset", "models", "augmentations"}

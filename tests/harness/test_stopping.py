@@ -42,6 +42,20 @@ def test_a_second_signal_stops_at_once(one_process: Process) -> None:
             send(signal.SIGTERM)
 
 
+def test_one_request_to_end_that_comes_on_two_ways_counts_once(
+    one_process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Stopping(one_process, every_s=None) as stopping:
+        send(signal.SIGTERM)
+        send(signal.SIGTERM)
+        assert stopping.asked() is Ask.STOP
+    monkeypatch.setattr("harness.stopping.SAME_REQUEST_S", 0.0)
+    with Stopping(one_process, every_s=None):
+        send(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGTERM)
+
+
 def test_the_clock_asks_again_and_again_but_not_right_after_a_save(one_process: Process) -> None:
     with Stopping(one_process, every_s=0.05) as stopping:
         assert stopping.asked() is Ask.NOTHING

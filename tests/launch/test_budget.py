@@ -4,7 +4,7 @@ import pytest
 
 from harness.errors import UsageError
 from launch.budget import Spending, flops_of_epochs
-from launch.matrix_budget import parse_budget
+from launch.matrix.budget import parse_budget
 
 
 class Clock:

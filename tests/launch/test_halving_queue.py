@@ -10,7 +10,7 @@ from launch.claim import Claims
 from launch.halving_queue import HalvingQueue
 from launch.job import Job
 from launch.local import Limits, LocalExecutor
-from launch.matrix_budget import Budget
+from launch.matrix.budget import Budget
 from launch.outcome import keep_failure
 from launch.scheduler import Policy, Scheduler, Summary
 from launch.slots import Slots

@@ -1,0 +1,146 @@
+"""From the scheduler to a person's eyes: the screen, `results.csv`, what other shells see. No torch here."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+
+from harness.cell import CellSpec
+from harness.errors import VerdictError
+from harness.live import read_live
+from launch.job import Ended, Job
+from launch.plan.plan import Plan
+from launch.plan.states import scan_runs
+from launch.plan.time_left import TimeLeft
+from launch.scheduler import Scheduler, Summary, failure_line
+from launch.screen.snapshot import Announcement, RunningCell, Snapshot, running_cell
+from launch.screen.text import duration
+from launch.screen.top import Top
+from launch.screen.view import View
+from results.leaderboard import print_leaderboard
+from results.table import write_csv
+
+NUM_NEXT, NUM_TOP = 5, 5
+CSV_SHARE = 0.02
+"""Of the time, at most, for rebuilding the table: with thousands of runs that takes seconds."""
+
+
+class Watch:
+    """See `launch.scheduler.Watcher`; to be used in a `with` block.
+
+    Args:
+        out: folder of the runs.
+        plan: of all cells.
+        todo: those that are to be run.
+        console: where to print.
+    """
+
+    def __init__(self, out: Path, plan: Plan, todo: list[CellSpec], console: Console) -> None:
+        self._out = out
+        self._console = console
+        self._view = View(console)
+        self._announcement = Announcement(out)
+        self._time_left = TimeLeft(plan, {cell.cell_id for cell in todo})
+        self._num_before = len(plan.cells) - len(todo)
+        self._top = Top()
+        self._csv_due = 0.0
+        self._begun = time.monotonic()
+        self._top.add_known(out, scan_runs(out).values())
+        states = ", ".join(
+            f"{number} {state}" for state, number in plan.totals.num_by_state.items() if number
+        )
+        self._title = f"{len(plan.cells)} cells: {states}"
+
+    def __enter__(self) -> Self:
+        self._view.__enter__()
+        self._view.event(self._title)
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._announcement.close()
+        self._view.__exit__(kind, error, trace)
+
+    def event(self, text: str) -> None:
+        """See `launch.scheduler.Watcher.event`."""
+        self._view.event(text)
+
+    def tick(self, scheduler: Scheduler) -> None:
+        """See `launch.scheduler.Watcher.tick`."""
+        if self._view.is_due():
+            snapshot = self._snapshot(scheduler)
+            self._view.update(snapshot)
+            self._announcement.update(snapshot)
+
+    def ended(self, ended: Ended) -> None:
+        """See `launch.scheduler.Watcher.ended`."""
+        cell = ended.job.cell
+        if ended.kind == "finished":
+            self._time_left.ended(cell, ended.seconds)
+            self._top.add(ended.job.run_dir)
+            self.event(f"finished {cell.label()} in {duration(ended.seconds)}")
+        elif ended.kind in ("paused", "interrupted"):
+            self.event(f"{ended.kind} {cell.label()} after {duration(ended.seconds)}")
+        else:
+            self._time_left.drop(cell)
+            self.event(failure_line(ended))
+        if time.monotonic() >= self._csv_due:
+            self.write_table()
+
+    def write_table(self) -> None:
+        """Rebuild `results.csv`, and let some time pass before the next time."""
+        begun = time.monotonic()
+        with suppress(VerdictError):  # no run yet
+            write_csv(self._out)
+        now = time.monotonic()
+        self._csv_due = now + (now - begun) / CSV_SHARE
+
+    def conclude(self, summary: Summary) -> None:
+        """Print what became of everything, and the leaderboard."""
+        self.write_table()
+        with suppress(VerdictError):
+            print_leaderboard(self._out, self._console)
+        counts = {
+            "finished": len(summary.finished),
+            "finished before": self._num_before,
+            "finished by other launchers": len(summary.elsewhere),
+            "pruned": len(summary.pruned),
+            "failed": len(summary.failed),
+            "not run": summary.unfinished - len(summary.pruned),
+        }
+        said = ", ".join(f"{number} {words}" for words, number in counts.items() if number > 0)
+        self._line(f"{said or 'nothing to run'}; {duration(time.monotonic() - self._begun)}")
+        self._line(f"runs: {self._out.resolve()}   table: {self._out.resolve() / 'results.csv'}")
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    def _snapshot(self, scheduler: Scheduler) -> Snapshot:
+        summary, now = scheduler.summary, time.monotonic()
+        running = [self._running(scheduler, job, now - begun) for job, begun in scheduler.started.items()]
+        times = {cell.cell_id: (cell.elapsed_s or 0.0, cell.share) for cell in running}
+        return Snapshot(
+            running=running,
+            queued=scheduler.queue.labels(NUM_NEXT),
+            num_queued=len(scheduler.queue),
+            finished=self._num_before + len(summary.finished) + len(summary.elsewhere),
+            failed=dict(summary.failures()),
+            time_left_s=self._time_left.estimate_s(times),
+            top=self._top.rows(NUM_TOP),
+        )
+
+    def _running(self, scheduler: Scheduler, job: Job, elapsed_s: float) -> RunningCell:
+        live = read_live(job.run_dir)
+        if live is not None and time.time() - live.time > elapsed_s:
+            live = None  # of an earlier attempt
+        return running_cell(
+            job.cell.label(),
+            scheduler.executor.place(job),
+            live,
+            cell_id=job.cell.cell_id,
+            elapsed_s=elapsed_s,
+            silent_s=None if live is None else time.time() - live.time,
+        )
