@@ -28,7 +28,7 @@ demo: $(VENV)/installed ## install everything into .venv, train on the built-in 
 	$(BIN)/python -m launch run demo
 
 test: $(VENV)/installed-dev ## run the tests that need neither a GPU nor minutes
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -n 2 -m "not slow and not gpu"
 
 test-all: $(VENV)/installed-dev ## run every test; those that need a GPU are skipped without one
 	$(BIN)/pytest

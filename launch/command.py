@@ -13,6 +13,9 @@ from launch.job import Job
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "harness" / "run.py"
+SAVE_WITHIN_S = 55
+"""Between SIGTERM and SIGKILL of torchrun's workers by their agent: a little less than the launcher gives."""
+
 CONFIG = ROOT / "accelerate_config.yaml"
 
 _OF_OTHER_LAUNCHES = ("ACCELERATE_", "TORCHELASTIC_", "FSDP_", "SLURM_", "PMI_", "OMPI_")
@@ -63,6 +66,7 @@ def child_environment(job: Job, settings: Settings, base: Mapping[str, str] | No
     kept["VERDICT_OUTCOME_FILE"] = str(outcome_path(job).resolve())
     kept["VERDICT_PARENT_PID"] = str(os.getpid())
     kept["PYTHONUNBUFFERED"] = "1"
+    kept.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVE_WITHIN_S))
     if settings.cpu:
         kept["ACCELERATE_USE_CPU"] = "true"
     return kept

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import subprocess
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from rich.console import Console
 from harness.cell import CellSpec
 from harness.datasets.names import split_dataset_name
 from harness.datasets.registry import load_dataset
-from harness.errors import UsageError
-from harness.files import clear_temporaries
+from harness.errors import StorageError, UsageError
+from harness.files import clear_temporaries, storage_error
 from harness.pin import pin_data, pin_weights
 from harness.settings import Settings
 from launch.axes import Axes
@@ -26,7 +28,7 @@ from launch.cluster.slurm_options import SlurmOptions
 from launch.command import reproducing_command
 from launch.gpus import list_gpus
 from launch.halving_queue import HalvingQueue
-from launch.job import Executor, Job
+from launch.job import Ended, Executor, Job
 from launch.local import Limits, LocalExecutor
 from launch.matrix.budget import Budget, parse_budget
 from launch.matrix.cells import Expanded
@@ -39,7 +41,6 @@ from launch.plan.plan import Plan, make_plan
 from launch.scheduler import Policy, Scheduler, Summary
 from launch.screen.watch import Watch
 from launch.slots import find_slots
-from results.table import write_csv
 
 SHUFFLE_SEED = 0
 STALE_AFTER_S = 3600  # another launcher may be writing into the same folder
@@ -105,8 +106,12 @@ def run_matrix(name: str, axes: Axes, asked: Asked, console: Console | None = No
         expanded.cells, expanded.excluded, out, jobs=jobs, machine=machine, estimate=budget is not None
     )
     queue, todo = _make_queue(plan, asked, budget)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(out, error) from error
     clear_temporaries(out, STALE_AFTER_S)
+    claims = Claims(out)
 
     def command_of(job: Job) -> str:
         return reproducing_command(job, settings)
@@ -115,15 +120,10 @@ def run_matrix(name: str, axes: Axes, asked: Asked, console: Console | None = No
         for note in notes:
             watch.event(note)
         policy = Policy(asked.retries, asked.fail_fast)
-        scheduler = Scheduler(out, queue, executor, Claims(out), watch, command_of, policy)
+        scheduler = Scheduler(out, queue, executor, claims, watch, command_of, policy)
         summary = scheduler.run()
-    if isinstance(queue, HalvingQueue):
-        for ended in queue.pruned():
-            keep_failure(ended, command_of(ended.job))
-            summary.pruned.append(ended)
-    if any(out.glob("*/cell.json")):
-        for warning in write_csv(out):
-            console.print(f"left out of the table: {warning}", markup=False, highlight=False)
+    if isinstance(queue, HalvingQueue) and queue.over() is not None:
+        summary.pruned = _keep_pruned(queue, claims, command_of)
     watch.conclude(summary)
     if asked.then is not None:
         _run_hook(asked.then, out, summary)
@@ -161,7 +161,7 @@ def _make_executor(asked: Asked, cells: list[CellSpec]) -> tuple[Executor, int, 
     if asked.executor == "local":
         slots = find_slots(asked.jobs, asked.gpus, asked.settings.cpu)
         slots.check(max(cell.num_processes for cell in cells))
-        return LocalExecutor(slots, asked.settings, limits), len(slots.cores), slots.notes
+        return LocalExecutor(slots, asked.settings, limits), slots.at_once, slots.notes
     if asked.executor == "slurm":
         from launch.cluster.slurm import SlurmExecutor
 
@@ -190,6 +190,19 @@ def _make_queue(plan: Plan, asked: Asked, budget: Budget | None) -> tuple[Queue,
     return HalvingQueue(plan.out, todo + finished, Spending(budget), flops_of), todo
 
 
+def _keep_pruned(queue: HalvingQueue, claims: Claims, command_of: Callable[[Job], str]) -> list[Ended]:
+    """Leave a record in each cell that was stopped early, unless another launcher has it now."""
+    kept = []
+    for ended in queue.pruned():
+        cell_id = ended.job.cell.cell_id
+        with suppress(StorageError):  # then the cell is one that has a checkpoint and no record
+            if claims.try_claim(cell_id):
+                keep_failure(ended, command_of(ended.job))
+                claims.release(cell_id)
+                kept.append(ended)
+    return kept
+
+
 def _run_hook(command: str, out: Path, summary: Summary) -> None:
     """The user's own command when all is over."""
     numbers = {
@@ -197,6 +210,7 @@ def _run_hook(command: str, out: Path, summary: Summary) -> None:
         "VERDICT_FINISHED": str(len(summary.finished)),
         "VERDICT_FAILED": str(len(summary.failed)),
         "VERDICT_UNFINISHED": str(summary.unfinished),
+        "VERDICT_INTERRUPTED": str(int(summary.was_interrupted)),
     }
     subprocess.run(command, shell=True, check=False, env=os.environ | numbers)
 

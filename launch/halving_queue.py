@@ -165,7 +165,8 @@ def _known(out: Path, cells: Iterable[CellSpec]) -> Iterable[tuple[str, int, flo
         if record is not None and record.status == "finished":
             scores = [(row.epoch, row.val_accuracy) for row in record.history]
         else:
-            scores = [] if live is None else [(live.epoch, live.val_accuracy)]
+            last = cell.recipe.epochs - 1  # trained to its end, and not finished: it has to be scored still
+            scores = [] if live is None else [(min(live.epoch, last), live.val_accuracy)]
         for epoch, score in scores:
             if score is not None and epoch > 0:
                 yield cell.cell_id, epoch, score

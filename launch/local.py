@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -29,7 +29,7 @@ START = ROOT / "launch" / "start.py"
 GRACE_S = 60.0
 """For a checkpoint, between the request to stop and the kill."""
 
-_OOM_KILLS = Path("/sys/fs/cgroup/memory.events")
+_OOM_KILLS = (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat"))
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,18 @@ class _Child:
     started: float
     """By the monotonic clock."""
 
-    started_at: float
-    """By the clock of the file system, about."""
+    beat: float = 0.0
+    """Time of the file of its last sign of life; only a change of it says something."""
 
-    num_oom_kills: int
+    beat_seen: float = 0.0
+    """When that was seen, by the monotonic clock."""
+
+    family: list[psutil.Process] = field(default_factory=list)
+    """What was killed with it, and may take some time to end."""
+
+    ended: float | None = None
+    """When its first process ended."""
+
     reason: tuple[Kind, str] | None = None
     kill_at: float | None = None
     """When it is killed, after it was asked to stop."""
@@ -82,6 +90,7 @@ class LocalExecutor:
         self._limits = limits
         self._command_of = command_of
         self._children: dict[Job, _Child] = {}
+        self._num_oom_kills = num_oom_kills()
 
     def has_room(self, job: Job) -> bool:
         """Whether there are cores, and GPUs for all its processes."""
@@ -116,10 +125,12 @@ class LocalExecutor:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # Ctrl-C is the launcher's to pass on
                 )
-        except OSError as error:
+        except BaseException as error:
             self._slots.give_back(slot)
-            raise storage_error(job.run_dir, error) from error
-        self._children[job] = _Child(process, slot, time.monotonic(), time.time(), _num_oom_kills())
+            if isinstance(error, OSError):
+                raise storage_error(job.run_dir, error) from error
+            raise
+        self._children[job] = _Child(process, slot, time.monotonic(), beat=_beaten_at(job))
 
     def running(self) -> list[Job]:
         """The attempts that have begun and not ended."""
@@ -132,17 +143,21 @@ class LocalExecutor:
     def poll(self) -> list[Ended]:
         """The attempts that ended since the last call; those that ran out of time are asked to stop."""
         ended = []
+        before, self._num_oom_kills = self._num_oom_kills, num_oom_kills()
         for job, child in list(self._children.items()):
             returncode = child.process.poll()
             if returncode is None:
                 self._watch(job, child)
                 continue
+            if child.ended is None:
+                child.ended = time.monotonic()
+                _kill(child)  # what it left running
+            if _is_alive(child.family) and time.monotonic() - child.ended < GRACE_S:
+                continue  # its GPUs are not free before
             del self._children[job]
-            _kill(child.process.pid)  # what it left running
             self._slots.give_back(child.slot)
-            seconds = time.monotonic() - child.started
-            found = judge(job, returncode, seconds, child.reason)
-            if found.kind == "killed" and _num_oom_kills() > child.num_oom_kills:
+            found = judge(job, returncode, child.ended - child.started, child.reason)
+            if found.kind == "killed" and self._num_oom_kills > before:
                 found = replace(
                     found, kind="out_of_memory", message="killed by the kernel: memory of the machine ran out"
                 )
@@ -155,29 +170,32 @@ class LocalExecutor:
             child = self._children[each]
             if hard:
                 child.reason = child.reason or ("interrupted", "killed on the user's word")
-                _kill(child.process.pid)
+                _kill(child)
             elif child.kill_at is None:
                 self._end(child, "interrupted", "stopped on the user's word; it goes on from its checkpoint")
 
     def close(self) -> None:
         """Kill what still runs."""
         for child in self._children.values():
-            _kill(child.process.pid)
+            _kill(child)
             child.process.wait()
 
     def _watch(self, job: Job, child: _Child) -> None:
         now, limits = time.monotonic(), self._limits
         if child.kill_at is not None:
             if now >= child.kill_at:
-                _kill(child.process.pid)
+                _kill(child)
             return
         if limits.timeout_s is not None and now - child.started >= limits.timeout_s:
             self._end(child, "timed_out", f"not finished after {limits.timeout_s:,.0f} s")
         elif limits.hang_s is not None and now - child.started >= limits.hang_s:
-            silence = time.time() - max(child.started_at, _beaten_at(job))
+            beat = _beaten_at(job)
+            if beat != child.beat:
+                child.beat, child.beat_seen = beat, now
+            silence = now - max(child.started, child.beat_seen)
             if silence >= limits.hang_s:
                 child.reason = ("hung", f"no sign of life for {silence:,.0f} s")
-                _kill(child.process.pid)
+                _kill(child)
 
     def _end(self, child: _Child, kind: Kind, message: str) -> None:
         child.reason = (kind, message)
@@ -186,16 +204,24 @@ class LocalExecutor:
             child.process.send_signal(signal.SIGTERM)
 
 
-def _kill(pid: int) -> None:
+def _kill(child: _Child) -> None:
     """SIGKILL the process, its group, and all that descends from it: torchrun's workers have own groups."""
-    family = []
+    pid = child.process.pid
     with suppress(psutil.Error):
-        family = psutil.Process(pid).children(recursive=True)
+        child.family += psutil.Process(pid).children(recursive=True)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    for process in family:
+    for process in child.family:
         with suppress(psutil.Error):
             process.kill()
+
+
+def _is_alive(family: list[psutil.Process]) -> bool:
+    for process in family:
+        with suppress(psutil.Error):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def _beaten_at(job: Job) -> float:
@@ -206,10 +232,11 @@ def _beaten_at(job: Job) -> float:
         return 0.0
 
 
-def _num_oom_kills() -> int:
-    """How many processes of this container the kernel has killed for memory; 0 where it does not say."""
-    try:
-        lines = _OOM_KILLS.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+def num_oom_kills() -> int:
+    """How many processes of this container or machine the kernel has killed for memory; 0: it is silent."""
+    for path in _OOM_KILLS:
+        with suppress(OSError):
+            for line in path.read_text(encoding="ascii").splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+from harness.cell import CellSpec
 from harness.errors import DataError
 from harness.live import delete_live
 from harness.record import Failure, Record, read_record, record_path, write_record
@@ -19,6 +22,34 @@ from launch.job import Ended, Job, Kind
 LOG_TAIL_LINES = 20
 _TAIL_BYTES = 16_384
 EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a cell's record says, and since when."""
+
+    is_finished: bool
+    kind: str
+    message: str
+    seconds: float
+    at: float
+    """Time of the file, in seconds since 1970."""
+
+
+def look(out: Path, cell: CellSpec) -> Seen | None:
+    """What is there of a cell; None where there is no record that can be read."""
+    run_dir = out / cell.cell_id
+    try:
+        record = read_record(run_dir)
+        at = record_path(run_dir).stat().st_mtime
+    except (DataError, OSError):
+        return None
+    if record is None:
+        return None
+    failure = record.failure
+    if failure is None:
+        return Seen(record.status == "finished", record.status, "", 0.0, at)
+    return Seen(False, failure.kind, failure.message, failure.burnt_s, at)
 
 
 def judge(job: Job, returncode: int, seconds: float, reason: tuple[Kind, str] | None = None) -> Ended:
@@ -39,9 +70,9 @@ def judge(job: Job, returncode: int, seconds: float, reason: tuple[Kind, str] | 
     if reason is not None:
         return Ended(job, *reason, seconds)
     if record is not None and record.failure is not None and record.failure.kind != "pruned":
-        return Ended(job, _known(record.failure.kind), record.failure.message, seconds)
+        return Ended(job, known_kind(record.failure.kind), record.failure.message, seconds)
     if said is not None and said[0] != "interrupted":
-        return Ended(job, _known(said[0]), said[1], seconds)
+        return Ended(job, known_kind(said[0]), said[1], seconds)
     return Ended(job, *_of_code(returncode, said is not None), seconds)
 
 
@@ -116,7 +147,8 @@ def _said(job: Job) -> tuple[str, str] | None:
         return None
 
 
-def _known(kind: str) -> Kind:
+def known_kind(kind: str) -> Kind:
+    """The kind of that name; what is not known is a crash."""
     kinds: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]  # of a Literal
     return next((known for known in kinds if known == kind), "crashed")
 

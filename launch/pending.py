@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.cell import CellSpec
-from harness.errors import DataError
-from harness.record import read_record
 from launch.job import Ended, Job
 
 
@@ -60,6 +58,7 @@ class Plain:
         self._out = out
         # or a cell of all GPUs would wait until by chance all are free at once
         ordered = sorted(cells, key=lambda cell: -cell.num_processes)
+        self._sizes = {cell.num_processes for cell in cells}
         self._waiting = [(Job(cell, out / cell.cell_id), 0.0) for cell in ordered]
 
     def __len__(self) -> int:
@@ -77,8 +76,8 @@ class Plain:
                 del self._waiting[place]
                 return job
             no_room.add(size)
-            if size == 1:
-                return None  # nothing is smaller
+            if no_room == self._sizes:
+                return None
         return None
 
     def labels(self, limit: int) -> list[str]:
@@ -109,12 +108,3 @@ class Plain:
     def over(self) -> str | None:
         """See `Queue.over`."""
         return None
-
-
-def status_of(out: Path, cell: CellSpec) -> str | None:
-    """`finished`, `failed`, or None where there is no record that can be read."""
-    try:
-        record = read_record(out / cell.cell_id)
-    except DataError:
-        return None
-    return None if record is None else record.status

@@ -9,25 +9,32 @@ with it, and the same command goes on from them.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 from harness.cell import CellSpec
+from harness.errors import VerdictError
 from launch.claim import Claims
 from launch.job import RETRIED, Ended, Executor, Job
-from launch.outcome import keep_failure
-from launch.pending import Queue, status_of
+from launch.outcome import Seen, keep_failure, known_kind, look
+from launch.pending import Queue
+from launch.stop_requests import Requests
 from results.store import one_line
 
 TICK_S = 0.1
 LOOK_ELSEWHERE_S = 5.0
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 5.0, 300.0
+TAKEN_FOR_S = 60.0
+"""Until a cell that some other process was at is tried again."""
+
+MOST_REFUSED = 3
+"""Starts that fail one after the other: then it is not about a cell."""
+
 _STOPPING = {"interrupted", "paused"}
 
 
@@ -113,10 +120,18 @@ class Scheduler:
         self._watcher = watcher
         self._command_of = command_of
         self._policy = policy
-        self._elsewhere: dict[str, CellSpec] = {}
+        self._elsewhere: dict[str, tuple[CellSpec, float]] = {}
+        """Cells that others have, and when to look again."""
+
         self._looked_elsewhere = 0.0
-        self._num_signals = 0
-        self._handled_signals = 0
+        self._begun_at = time.time()
+        self._requests = Requests()
+        self._trouble: VerdictError | None = None
+        """What ends this launcher once all that runs has saved."""
+
+        self._num_refused = 0
+        """Starts that failed, one after the other."""
+
         self.is_stopping = False
 
     def run(self) -> Summary:
@@ -125,29 +140,31 @@ class Scheduler:
         Raises:
             StorageError: the folder of the runs cannot be written any more; what runs is stopped before.
         """
-        before = {
-            number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
-        try:
-            while self._has_work():
-                self._tick()
-                time.sleep(TICK_S)
-        finally:
-            self.executor.close()
-            self._claims.release_all()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with self._requests:
+            try:
+                while self._has_work():
+                    self._tick()
+                    time.sleep(TICK_S)
+            finally:
+                self.executor.close()
+                self._claims.release_all()
         self.summary.unfinished = len(self.queue) + len(self._elsewhere)
-        self.summary.was_interrupted = self._num_signals > 0
+        self.summary.was_interrupted = self._requests.num > 0
+        if self._trouble is not None:
+            raise self._trouble
         return self.summary
 
     def stop(self, why: str) -> None:
         """Start nothing more, and let what runs save a checkpoint and stop."""
         if not self.is_stopping:
             self.is_stopping = True
+            self.executor.stop(hard=False)  # first: nobody may be there to be told
             self._watcher.event(why)
-            self.executor.stop(hard=False)
+
+    def _give_up(self, error: VerdictError) -> None:
+        """Stop because of what concerns all cells; it is raised when those that run have saved."""
+        self._trouble = self._trouble or error
+        self.stop(f"stopping: running cells save a checkpoint: {error}")
 
     def _has_work(self) -> bool:
         if self.executor.running():
@@ -155,10 +172,13 @@ class Scheduler:
         return not self.is_stopping and bool(len(self.queue) or self._elsewhere)
 
     def _tick(self) -> None:
-        self._heed_signals()
-        for ended in self.executor.poll():
-            self._settle(ended)
-        self._heed_lost_claims()
+        self._heed_requests()
+        try:
+            for ended in self.executor.poll():
+                self._settle(ended)
+            self._heed_lost_claims()
+        except VerdictError as error:  # the folder of the runs cannot be written for now
+            self._give_up(error)
         if not self.is_stopping:
             over = self.queue.over()
             if over is not None:
@@ -174,18 +194,40 @@ class Scheduler:
             job = self.queue.next(self.executor.has_room)
             if job is None:
                 return
-            cell_id = job.cell.cell_id
-            if not self._claims.try_claim(cell_id):
-                self._elsewhere[cell_id] = job.cell
-                continue
-            if status_of(self._out, job.cell) == "finished":  # by another, between our look and our claim
-                self._claims.release(cell_id)
-                self.summary.elsewhere.append(cell_id)
-                self.queue.settled(job.cell)
-                continue
-            self.executor.start(job)
-            self.started[job] = time.monotonic()
-            self._watcher.event(f"start {job.cell.label()}{_again(job)} on {self.executor.place(job)}")
+            try:
+                self._start(job)
+                self._num_refused = 0
+            except VerdictError as error:
+                self._num_refused += 1
+                if self._num_refused == MOST_REFUSED:
+                    self._give_up(error)
+                self._refused(job, error)
+            if self.is_stopping:
+                return
+
+    def _start(self, job: Job) -> None:
+        """Start an attempt, unless another launcher has the cell or has settled it since this one began."""
+        cell_id = job.cell.cell_id
+        if not self._claims.try_claim(cell_id):
+            self._elsewhere[cell_id] = job.cell, 0.0
+            return
+        seen = look(self._out, job.cell)
+        if seen is not None and (seen.is_finished or (job.attempt == 1 and seen.at > self._begun_at)):
+            self._claims.release(cell_id)
+            self._settled_elsewhere(job.cell, seen)
+            return
+        self.executor.start(job)
+        self.started[job] = time.monotonic()
+        self._watcher.event(f"start {job.cell.label()}{_again(job)} on {self.executor.place(job)}")
+
+    def _refused(self, job: Job, error: VerdictError) -> None:
+        """An attempt could not be started: that of this cell failed, the others may go well."""
+        ended = Ended(job, known_kind(error.kind), str(error), 0.0)
+        self.summary.failed[job.cell.cell_id] = ended
+        self.queue.failed(ended)
+        with suppress(VerdictError):
+            self._claims.release(job.cell.cell_id)
+        self._watcher.ended(ended)
 
     def _settle(self, ended: Ended) -> None:
         """Keep what an attempt left, and decide whether it is tried again."""
@@ -193,7 +235,7 @@ class Scheduler:
         self.started.pop(job, None)
         if ended.kind == "taken":
             self._claims.release(cell_id)
-            self._elsewhere[cell_id] = job.cell
+            self._elsewhere[cell_id] = job.cell, time.monotonic() + TAKEN_FOR_S
             return
         if ended.kind == "finished":
             self.summary.finished.append(cell_id)
@@ -201,8 +243,8 @@ class Scheduler:
         elif ended.kind in _STOPPING:
             self.queue.paused(ended)
         else:
-            keep_failure(ended, self._command_of(job))
             self._after_failure(ended)
+            keep_failure(ended, self._command_of(job))
         self._claims.release(cell_id)
         self._watcher.ended(ended)
 
@@ -232,32 +274,36 @@ class Scheduler:
         if not self._elsewhere or now - self._looked_elsewhere < LOOK_ELSEWHERE_S:
             return
         self._looked_elsewhere = now
-        for cell_id, cell in list(self._elsewhere.items()):
-            state = status_of(self._out, cell)
-            if state is not None:  # where it failed, that launcher has tried it as often as it helps
-                del self._elsewhere[cell_id]
-                self.queue.settled(cell)
-                if state == "finished":
-                    self.summary.elsewhere.append(cell_id)
-            elif self._claims.holder(cell_id) is None:
+        for cell_id, (cell, not_before) in list(self._elsewhere.items()):
+            seen = look(self._out, cell)
+            if seen is not None and not seen.is_finished and seen.at <= self._begun_at:
+                seen = None  # how an attempt before our time ended
+            if seen is not None:
+                will_retry = seen.kind in RETRIED and time.time() - seen.at < LONGEST_BACKOFF_S
+                if seen.is_finished or not will_retry:
+                    del self._elsewhere[cell_id]
+                    self._settled_elsewhere(cell, seen)
+            elif now >= not_before and self._claims.holder(cell_id) is None:
                 del self._elsewhere[cell_id]
                 self.queue.add(cell)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._num_signals += 1
+    def _settled_elsewhere(self, cell: CellSpec, seen: Seen) -> None:
+        """Another launcher has finished the cell, or given it up."""
+        if seen.is_finished:
+            self.summary.elsewhere.append(cell.cell_id)
+        elif seen.kind != "pruned":
+            job = Job(cell, self._out / cell.cell_id)
+            self.summary.failed[cell.cell_id] = Ended(job, known_kind(seen.kind), seen.message, seen.seconds)
+        self.queue.settled(cell)
 
-    def _heed_signals(self) -> None:
-        if self._num_signals == self._handled_signals:
-            return
-        is_first = self._handled_signals == 0
-        self._handled_signals = self._num_signals
-        if is_first and self._num_signals == 1:
+    def _heed_requests(self) -> None:
+        num = self._requests.new()
+        if num == 1:
             self.stop("stopping: running cells save a checkpoint (once more: kill them)")
-        else:
+        elif num > 1:
             self.is_stopping = True
-            self._watcher.event("killing what runs; it goes on from earlier checkpoints")
             self.executor.stop(hard=True)
+            self._watcher.event("killing what runs; it goes on from earlier checkpoints")
 
 
 def _again(job: Job) -> str:

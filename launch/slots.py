@@ -22,7 +22,9 @@ class Slot:
     """What one attempt has for itself."""
 
     cores: tuple[int, ...]
-    gpus: tuple[Gpu, ...] = ()
+    gpus: tuple[Gpu, ...]
+    groups: tuple[tuple[int, ...], ...]
+    """The cores as they were divided."""
 
     @property
     def name(self) -> str:
@@ -38,7 +40,7 @@ class Slots:
     """The slots of a machine, and which of them are free."""
 
     cores: list[tuple[int, ...]]
-    """One group for each attempt that may run at once."""
+    """In groups: one for each attempt, or for each GPU."""
 
     gpus: list[Gpu]
     """Empty: attempts compute on the cores."""
@@ -46,9 +48,19 @@ class Slots:
     notes: list[str] = field(default_factory=list)
     """What a person should know about the machine."""
 
+    most: int | None = None
+    """Attempts at once; None: as many as there is room for."""
+
     def __post_init__(self) -> None:
+        self._num_taken = 0
         self._free_cores = list(self.cores)
         self._free_gpus = list(self.gpus)
+
+    @property
+    def at_once(self) -> int:
+        """How many attempts of one process there is room for."""
+        num = min(len(self.cores), len(self.gpus) or len(self.cores))
+        return num if self.most is None else min(num, self.most)
 
     def check(self, num_processes: int) -> None:
         """Refuse a cell that no attempt could ever have room for.
@@ -64,18 +76,24 @@ class Slots:
 
     def has_room(self, num_processes: int) -> bool:
         """Whether `take` would find a slot."""
+        if self.most is not None and self._num_taken >= self.most:
+            return False
         return bool(self._free_cores) and (not self.gpus or num_processes <= len(self._free_gpus))
 
     def take(self, num_processes: int) -> Slot:
         """A slot for a cell of so many processes; there must be room."""
         assert self.has_room(num_processes)
+        self._num_taken += 1
         gpus = tuple(self._free_gpus[:num_processes]) if self.gpus else ()
         del self._free_gpus[: len(gpus)]
-        return Slot(self._free_cores.pop(0), gpus)
+        groups = self._free_cores[: max(1, len(gpus))]  # one for each GPU, as far as they go
+        del self._free_cores[: len(groups)]
+        return Slot(tuple(core for group in groups for core in group), gpus, tuple(groups))
 
     def give_back(self, slot: Slot) -> None:
         """Let others have the slot."""
-        self._free_cores = sorted([*self._free_cores, slot.cores])
+        self._num_taken -= 1
+        self._free_cores = sorted([*self._free_cores, *slot.groups])
         self._free_gpus = sorted([*self._free_gpus, *slot.gpus], key=lambda gpu: gpu.index)
 
 
@@ -97,10 +115,12 @@ def find_slots(jobs: int | None, gpus: str | None, use_cpu: bool) -> Slots:
         raise UsageError(f"--gpus {gpus}: {why}")
     chosen, notes = _choose(present, gpus)
     cores = _own_cores()
-    num_jobs = jobs or min(len(chosen), len(cores)) or 1
-    if num_jobs > len(cores):
-        raise UsageError(f"--jobs {num_jobs}: this machine has {len(cores)} core(s) for them")
-    return Slots(_divide(cores, num_jobs), chosen, notes)
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs {jobs}: expected 1 or more")
+    if (jobs or 1) > len(cores):
+        raise UsageError(f"--jobs {jobs}: this machine has {len(cores)} core(s) for them")
+    num_groups = min(len(chosen), len(cores)) or jobs or 1
+    return Slots(_divide(cores, num_groups), chosen, notes, jobs)
 
 
 def _choose(present: list[Gpu], asked: str | None) -> tuple[list[Gpu], list[str]]:

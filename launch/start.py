@@ -14,7 +14,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from harness.tether import die_with_parent
+from harness.tether import SWITCH, die_with_parent
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--max-bytes", type=int, help="memory that each process may allocate (no limit)")
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()
-    die_with_parent()
+    die_with_parent(int(os.environ[SWITCH]) if SWITCH in os.environ else None)
     if args.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(cpu) for cpu in args.cpus.split(",")})
     if args.max_bytes:

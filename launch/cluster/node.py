@@ -25,7 +25,7 @@ from harness.live import live_path
 from harness.settings import Settings
 from launch.command import child_command, child_environment, output_path
 from launch.job import Job
-from launch.local import START, Limits, LocalExecutor, _Child, _num_oom_kills
+from launch.local import START, Limits, LocalExecutor, _Child
 from launch.outcome import clear_outcome
 from launch.slots import Slots
 
@@ -96,7 +96,7 @@ class NodeExecutor(LocalExecutor):
         except OSError as error:
             self._slots.give_back(slot)
             raise storage_error(job.run_dir, error) from error
-        self._children[job] = _Child(process, slot, time.monotonic(), time.time(), _num_oom_kills())
+        self._children[job] = _Child(process, slot, time.monotonic())
 
 
 def processes_per_node(job: Job, num_nodes: int) -> int:

@@ -91,9 +91,9 @@ def check_shared(ray: Any, out: Path) -> None:
                     f"Ray node {nodes[node_id]} does not share {out} with this machine: "
                     "choose an --out on a file system that all nodes see"
                 )
-            Path(theirs).unlink()
     finally:
-        ours.unlink(missing_ok=True)
+        for path in out.glob(f"{ours.name}*"):
+            path.unlink(missing_ok=True)
 
 
 def _probe(path: str) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -25,7 +26,7 @@ from results.leaderboard import print_leaderboard
 from results.table import write_csv
 
 NUM_NEXT, NUM_TOP = 5, 5
-CSV_SHARE = 0.02
+CSV_SHARE = 0.005
 """Of the time, at most, for rebuilding the table: with thousands of runs that takes seconds."""
 
 
@@ -45,7 +46,12 @@ class Watch:
         self._view = View(console)
         self._announcement = Announcement(out)
         self._time_left = TimeLeft(plan, {cell.cell_id for cell in todo})
-        self._num_before = len(plan.cells) - len(todo)
+        self._num_before = plan.totals.num_by_state["finished"]
+        self._unreadable = [cell.cell.label() for cell in plan.cells if cell.state == "unreadable"]
+        self._is_deaf = False
+        """Nobody can be told any more: the terminal is closed, or the disk with the log is full."""
+
+        self._table_is_old = False
         self._top = Top()
         self._csv_due = 0.0
         self._begun = time.monotonic()
@@ -57,23 +63,29 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._view.__enter__()
-        self._view.event(self._title)
+        self.event(self._title)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._announcement.close()
-        self._view.__exit__(kind, error, trace)
+        with self._as_long_as_heard():
+            self._view.__exit__(kind, error, trace)
 
     def event(self, text: str) -> None:
         """See `launch.scheduler.Watcher.event`."""
-        self._view.event(text)
+        with self._as_long_as_heard():
+            self._view.event(text)
 
     def tick(self, scheduler: Scheduler) -> None:
         """See `launch.scheduler.Watcher.tick`."""
-        if self._view.is_due():
-            snapshot = self._snapshot(scheduler)
+        if self._table_is_old and time.monotonic() >= self._csv_due:
+            self.write_table()
+        if not self._view.is_due():
+            return
+        snapshot = self._snapshot(scheduler)
+        self._announcement.update(snapshot)
+        with self._as_long_as_heard():
             self._view.update(snapshot)
-            self._announcement.update(snapshot)
 
     def ended(self, ended: Ended) -> None:
         """See `launch.scheduler.Watcher.ended`."""
@@ -87,13 +99,13 @@ class Watch:
         else:
             self._time_left.drop(cell)
             self.event(failure_line(ended))
-        if time.monotonic() >= self._csv_due:
-            self.write_table()
+        self._table_is_old = True
 
     def write_table(self) -> None:
         """Rebuild `results.csv`, and let some time pass before the next time."""
         begun = time.monotonic()
-        with suppress(VerdictError):  # no run yet
+        self._table_is_old = False
+        with suppress(VerdictError):  # no run yet, or the disk is full
             write_csv(self._out)
         now = time.monotonic()
         self._csv_due = now + (now - begun) / CSV_SHARE
@@ -101,12 +113,15 @@ class Watch:
     def conclude(self, summary: Summary) -> None:
         """Print what became of everything, and the leaderboard."""
         self.write_table()
-        with suppress(VerdictError):
+        with self._as_long_as_heard(), suppress(VerdictError):
             print_leaderboard(self._out, self._console)
+        for label in self._unreadable:
+            self._line(f"not run: {label}: it has a record that cannot be read; `plan` says why")
         counts = {
             "finished": len(summary.finished),
             "finished before": self._num_before,
             "finished by other launchers": len(summary.elsewhere),
+            "unreadable": len(self._unreadable),
             "pruned": len(summary.pruned),
             "failed": len(summary.failed),
             "not run": summary.unfinished - len(summary.pruned),
@@ -116,7 +131,18 @@ class Watch:
         self._line(f"runs: {self._out.resolve()}   table: {self._out.resolve() / 'results.csv'}")
 
     def _line(self, text: str) -> None:
-        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        with self._as_long_as_heard():
+            self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def _as_long_as_heard(self) -> Iterator[None]:
+        """Print in the block; that nobody can read it must not end the matrix."""
+        if self._is_deaf:
+            self._console.quiet = True
+        try:
+            yield
+        except (OSError, SystemExit):  # which rich raises for a broken pipe
+            self._is_deaf = True
 
     def _snapshot(self, scheduler: Scheduler) -> Snapshot:
         summary, now = scheduler.summary, time.monotonic()

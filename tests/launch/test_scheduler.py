@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import StorageError
 from harness.record import read_record
 from harness.settings import Settings
 from launch.claim import Claims
 from launch.job import Ended, Job
 from launch.local import Limits, LocalExecutor
+from launch.outcome import keep_failure
 from launch.pending import Plain
 from launch.scheduler import Policy, Scheduler, Summary, failure_line
 from launch.slots import Slots
+from launch.stop_requests import Requests
 from tests.launch.jobs import tiny_cell
 
 Scripted = Callable[[str], Callable[[Job, Settings], list[str]]]
@@ -227,3 +230,63 @@ def test_what_waits_for_another_attempt_lets_others_pass(tmp_path: Path) -> None
     again = queue.next(lambda job: True)
     assert again is not None
     assert (again.cell, again.attempt) == (first.cell, 2)
+
+
+def test_a_cell_whose_folder_cannot_be_used_fails_alone(tmp_path: Path, scripted: Scripted) -> None:
+    (tmp_path / tiny_cell(seed=1).cell_id).write_text("a file in the way")
+    summary = schedule(tmp_path, scripted(FINISH + "finish()"), range(3))
+    assert started(tmp_path) == [0, 2]
+    assert dict(summary.failures()) == {"storage": 1}
+
+
+def test_a_disk_that_takes_nothing_ends_the_launcher_after_what_runs_has_saved(
+    tmp_path: Path, scripted: Scripted
+) -> None:
+    for seed in (1, 2, 3, 4):
+        (tmp_path / tiny_cell(seed=seed).cell_id).write_text("a file in the way")
+    with pytest.raises(StorageError):
+        schedule(tmp_path, scripted(SAVE + FINISH + "time.sleep(60)"), range(6), jobs=2)
+    output = tmp_path / tiny_cell(seed=0).cell_id / "output.txt"
+    assert "saved" in output.read_text() or not output.read_text()  # it may have had no time to begin
+
+
+def test_what_another_launcher_gave_up_since_we_began_is_not_tried_again(
+    tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launch.scheduler.LOOK_ELSEWHERE_S", 0.2)
+    theirs = tiny_cell(seed=1)
+    other = Claims(tmp_path)
+    assert other.try_claim(theirs.cell_id)
+
+    def give_up(scheduler: Scheduler) -> None:
+        done = tmp_path / theirs.cell_id / "record.json"
+        if len(scheduler.summary.finished) == 2 and not done.exists():
+            keep_failure(Ended(Job(theirs, done.parent), "diverged", "nan", 1.0), "x")
+            other.release(theirs.cell_id)
+
+    summary = schedule(tmp_path, scripted(FINISH + "finish()"), range(3), Watched(give_up))
+    assert started(tmp_path) == [0, 2]
+    assert dict(summary.failures()) == {"diverged": 1}
+
+
+def test_a_closed_terminal_asks_once_however_often_it_is_told() -> None:
+    with Requests() as requests:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert requests.new() == 1
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert requests.new() == 2
+        assert requests.new() == 0
+        os.kill(os.getpid(), signal.SIGINT)
+        assert requests.new() == 3
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with Requests() as requests:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert requests.new() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)

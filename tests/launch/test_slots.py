@@ -99,6 +99,16 @@ def test_no_two_attempts_share_a_core_or_a_gpu() -> None:
     assert slots.take(2) == second
 
 
+def test_no_more_attempts_run_at_once_than_asked() -> None:
+    slots = Slots([(0,), (1,), (2,), (3,)], [gpu(index) for index in range(4)], most=2)
+    assert slots.at_once == 2
+    first, second = slots.take(2), slots.take(1)
+    assert first.cores == (0, 1)  # a core for each GPU
+    assert not slots.has_room(1)
+    slots.give_back(second)
+    assert slots.has_room(2)
+
+
 def test_a_cell_that_never_has_room_is_refused() -> None:
     Slots([(0,)], [gpu(0)]).check(1)
     Slots([(0,)], []).check(8)  # processes share cores
