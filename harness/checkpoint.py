@@ -25,8 +25,9 @@ from torch import Tensor
 from harness.files import atomic_write, storage_error, write_text
 
 KEPT = 2
-FORMAT = 2
-"""Of `state.pt`. History: 1, the first (2026-11); 2, optimizers may be in parts."""
+FORMAT = 3
+"""Of `state.pt`. History: 1, the first (2026-11); 2, optimizers may be in parts; 3, ZeRO's without copies of
+the weights, for more groups of them."""
 
 _MANIFEST, _WEIGHTS, _STATE = "manifest.json", "weights.safetensors", "state.pt"
 

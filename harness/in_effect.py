@@ -112,8 +112,7 @@ def check_parts(strategy: Strategy) -> list[Held]:
     held = strategy.process.agree(strategy.process.gather(strategy.held()))
     params = sum(part.num_params for part in held)
     values = sum(part.num_optimizer_values for part in held)
-    copies = cell.strategy.startswith("zero")  # of the weights, which the optimizer works on
-    wholes = (2 if cell.recipe.optimizer == "adamw" else 1) + copies  # moments
+    wholes = 2 if cell.recipe.optimizer == "adamw" else 1  # moments
     slack = 1024 * cell.num_processes
     problems = {
         "the weights are": (cell.strategy in WEIGHTS_IN_PARTS) and params > _PADDING * num_params + slack,

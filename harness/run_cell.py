@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.augment.pipeline import Augmentation
 from harness.batches import Inputs, show_images
-from harness.cell import CellSpec
+from harness.cell import SHARDED, CellSpec
 from harness.checkpoint import delete_checkpoints
 from harness.clock import Clock
 from harness.datasets.base import Dataset
@@ -23,6 +23,7 @@ from harness.datasets.splits import stratified_split
 from harness.errors import DivergedError, UsageError, VerdictError
 from harness.evaluate import predict
 from harness.features import cache_features
+from harness.host_memory import give_back_freed_memory, keep_freed_memory
 from harness.in_effect import check_backend, describe
 from harness.live import delete_live
 from harness.measure import measure
@@ -114,6 +115,7 @@ def _run(run: Run, clock: Clock, started_at: str, progress: CellProgress) -> Rec
     with clock.span("startup"):
         check_process(cell, process)
         autocast = make_autocast(cell.precision, process.device)
+        _choose_memory(cell, process)
         peak_was_reset = reset_peak(process.device)
         fit_indices, val_indices = stratified_split(dataset.train.labels, cell.val_fraction)
         steps_per_epoch = _steps_per_epoch(cell, len(fit_indices))
@@ -192,6 +194,13 @@ def _record(run: Run, started_at: str, **values: Any) -> Record:
         data=run.dataset.provenance,
         **values,
     )
+
+
+def _choose_memory(cell: CellSpec, process: Process) -> None:
+    """Keep freed memory for speed, but where the strategy is there to save memory."""
+    if process.device.type == "cpu":
+        choose = give_back_freed_memory if cell.strategy in SHARDED else keep_freed_memory
+        choose()
 
 
 def _steps_per_epoch(cell: CellSpec, num_fit: int) -> int:

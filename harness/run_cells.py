@@ -16,7 +16,6 @@ from harness.datasets.everywhere import load_everywhere
 from harness.environment import describe_environment
 from harness.errors import DivergedError, MemoryShortError, VerdictError
 from harness.files import clear_temporaries
-from harness.host_memory import keep_freed_memory
 from harness.in_effect import check_devices
 from harness.outcome import keep_outcome
 from harness.pin import pin_data, pin_weights
@@ -54,8 +53,6 @@ def run_cells(
     use_threads(settings.threads)
     process = start_process(settings.cpu, settings.timeout_s)
     check_devices(process)
-    if process.device.type == "cpu":
-        keep_freed_memory()
     reporter = Reporter(Console() if process.is_main else None, settings.track)
     data = load_everywhere(cells[0], settings, process)
     cells = [pin_weights(pin_data(cell, data)) for cell in cells]

@@ -104,7 +104,8 @@ def train(
     if until < recipe.epochs:
         _pause(loop, training, is_saved=training.epoch == first)
         return training
-    copy_tensors(training.selected_state, loop)
+    if training.selected_state:
+        copy_tensors(training.selected_state, loop)
     strategy.check_in_step()
     return training
 
@@ -154,7 +155,7 @@ def _select(loop: Loop, training: Training) -> tuple[float | None, float | None]
     inputs, epoch = loop.inputs, training.epoch
     if inputs.val is None:
         if epoch + 1 == loop.cell.recipe.epochs:
-            training.selected_epoch, training.selected_state = epoch + 1, _snapshot(loop)
+            _keep_weights(loop, training)
         return None, None
     in_parts = loop.strategy.is_sharded
     logits = predict(
@@ -171,9 +172,17 @@ def _select(loop: Loop, training: Training) -> tuple[float | None, float | None]
         raise DivergedError(f"the validation loss became {val_loss} in epoch {epoch + 1}: {CURE}")
     if training.selected_score is None or (val_accuracy, -val_loss) > training.selected_score:
         training.selected_score = (val_accuracy, -val_loss)
-        training.selected_epoch, training.val_logits = epoch + 1, logits
-        training.selected_state = _snapshot(loop)
+        training.val_logits = logits
+        _keep_weights(loop, training)
     return val_loss, val_accuracy
+
+
+def _keep_weights(loop: Loop, training: Training) -> None:
+    """Select the weights of this epoch: a copy, but of the last one's, which stay in the model."""
+    training.selected_epoch, training.selected_state = training.epoch + 1, {}  # frees those selected before
+    is_last = training.epoch + 1 == loop.cell.recipe.epochs
+    if not is_last or loop.average is not None:  # an average is in the model for the evaluation only
+        training.selected_state = _snapshot(loop)
 
 
 def _unfreeze(loop: Loop, groups: list[list[nn.Parameter]], epoch: int, since: int) -> bool:

@@ -46,7 +46,7 @@ class Training:
     """Accuracy and negative loss on the held-out images."""
 
     selected_state: dict[str, Tensor] = field(default_factory=dict)
-    """Copies of the strategy's `tensors`."""
+    """Copies of the strategy's `tensors`; empty where the model itself has the selected weights."""
 
     val_logits: Tensor | None = None
     """Of the selected epoch."""

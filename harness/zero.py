@@ -2,10 +2,10 @@
 
     strategy = Zero(cell, model, scaler, process)    # stage 1, 2 or 3: cell.strategy is zero1, zero2 or zero3
 
-Rajbhandari et al. 2020, arXiv 1910.02054, section 5: stage 1 spreads the state of the optimizer (and a
-copy of the weights that it works on), stage 2 the gradients as well, stage 3 also the weights, which are
-put together for one layer at a time. Weights and exchanged gradients are float32 whatever the precision:
-autocast and the scaling of fp16 losses are the harness's own, not deepspeed's. Nothing is compiled.
+Rajbhandari et al. 2020, arXiv 1910.02054, section 5: stage 1 spreads the state of the optimizer, stage 2
+the gradients as well, stage 3 also the weights, which are put together for one layer at a time. Weights
+and exchanged gradients are float32 whatever the precision: autocast and the scaling of fp16 losses are the
+harness's own, not deepspeed's. Nothing is compiled.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from harness.cell import CellSpec
 from harness.errors import DivergedError, HardwareError
 from harness.precision import Autocast, make_autocast
 from harness.process import Process
+from harness.saved_weights import look_up_weights
 from harness.strategy import Held, Strategy
 
 BUCKET_VALUES = 2**23
-"""Gradients that are exchanged together; deepspeed keeps a buffer of this size."""
+"""Gradients that are exchanged together, and weights that are updated together: deepspeed copies as many."""
 
-TOGETHER_SHARE = 4
+TOGETHER_SHARE = 12
 """Stage 3 puts weights together ahead of the layer that needs them while less than one in so many are."""
 
 
@@ -51,12 +52,23 @@ class Zero(Strategy):
         self._stage = int(cell.strategy.removeprefix("zero"))
         self._loss_scale = _LossScale(scaler.get_scale())
         self.optimizer.state.clear()  # is about whole weights
+        self.optimizer.param_groups = [
+            group | {"params": params}
+            for group in self.optimizer.param_groups
+            for params in _pieces(group["params"])
+        ]
         model.to(memory_format=torch.contiguous_format)  # deepspeed views weights as bytes to send them
         _compute_in(make_autocast(cell.precision, process.device), model)
+        if self._stage == 3:
+            look_up_weights(model)
         self._engine: Any = deepspeed.initialize(
             model=model, optimizer=self.optimizer, config=self._config()
         )[0]
         self._zero: Any = self._engine.optimizer
+        for master, weights in zip(self._masters(), self._weights(), strict=True):
+            master.data = weights  # deepspeed's copy of them is for weights of half precision
+        if self._stage < 3:
+            self._zero._link_all_hp_params()  # or the copy is kept by what looks into it
         self.wrapped = self._engine
         self._hooks = [self._engine.module_forward_pre_hook, self._engine.module_forward_post_hook]
         if self._stage == 3:
@@ -65,13 +77,18 @@ class Zero(Strategy):
 
     def _config(self) -> dict[str, Any]:
         bucket = min(BUCKET_VALUES, self.num_trained)
-        zero: dict[str, Any] = {"stage": self._stage, "reduce_bucket_size": bucket}
+        zero: dict[str, Any] = {
+            "stage": self._stage,
+            "reduce_bucket_size": bucket,
+            "contiguous_gradients": False,  # or gradients are copied once more before they are exchanged
+        }
         if self._stage == 3:
             zero |= {
                 "stage3_param_persistence_threshold": 0,
                 # or models of less than 10^9 weights stay together from forward to backward
                 "stage3_max_reuse_distance": 0,
                 "stage3_max_live_parameters": self.num_params // TOGETHER_SHARE,
+                "stage3_prefetch_bucket_size": bucket,
                 "memory_efficient_linear": False,  # or torch's is replaced, for other strategies too
             }
         else:
@@ -121,7 +138,7 @@ class Zero(Strategy):
             )
 
     def tensors(self) -> dict[str, Tensor]:
-        """See `Strategy.tensors`; the optimizer does not learn of weights that are set, but by its state."""
+        """See `Strategy.tensors`."""
         tensors = self.model.state_dict()
         if self._stage == 3:
             parameters = self.model.named_parameters(remove_duplicate=False)
@@ -135,15 +152,15 @@ class Zero(Strategy):
         if self._stage == 3:
             num_params += sum(cast(Any, parameter).ds_tensor.numel() for parameter in parameters)
         states = [value for state in self.optimizer.state.values() for value in state.values()]
-        values = [*self._masters(), *(value for value in states if value.ndim > 0)]
+        pairs = zip(self._masters(), self._weights(), strict=True)
+        copies = [master for master, weights in pairs if master.data_ptr() != weights.data_ptr()]
+        values = [*copies, *(value for value in states if value.ndim > 0)]
         return Held(num_params, sum(value.numel() for value in values))
 
     def optimizer_state(self) -> dict[str, Any]:
         """See `Strategy.optimizer_state`; copies, on the host."""
-        masters = self._masters()
-        states = [self.optimizer.state[master] for master in masters]
+        states = [self.optimizer.state[master] for master in self._masters()]
         return {
-            "masters": [_on_host(master) for master in masters],
             "states": [{name: _on_host(value) for name, value in state.items()} for state in states],
             "loss_scale": self._loss_scale.value,
             "num_good_steps": self._loss_scale.num_good_steps,
@@ -153,8 +170,7 @@ class Zero(Strategy):
     def load_optimizer_state(self, state: dict[str, Any]) -> None:
         """See `Strategy.load_optimizer_state`."""
         is_fused = bool(self.optimizer.defaults["fused"])  # then the number of steps is on the device, too
-        for master, kept, values in zip(self._masters(), state["masters"], state["states"], strict=True):
-            master.copy_(kept)
+        for master, values in zip(self._masters(), state["states"], strict=True):
             self.optimizer.state[master] = {
                 name: value.to(master.device, copy=True) if is_fused or value.ndim > 0 else value.clone()
                 for name, value in values.items()
@@ -174,9 +190,15 @@ class Zero(Strategy):
         self._engine = self._zero = None
 
     def _masters(self) -> list[Tensor]:
-        """The copies of weights that this process's part of the optimizer works on, one for each group."""
+        """What this process's part of the optimizer works on, one flat tensor for each group."""
         name = "fp32_partitioned_groups_flat" if self._stage == 3 else "single_partition_of_fp32_groups"
         return cast(list[Tensor], getattr(self._zero, name))
+
+    def _weights(self) -> list[Tensor]:
+        """The part of the weights themselves that belongs to each master."""
+        if self._stage == 3:
+            return cast(list[Tensor], self._zero.fp16_partitioned_groups_flat)
+        return [parts[self.process.rank] for parts in self._zero.parallel_partitioned_bit16_groups]
 
     def _scale_losses(self) -> None:
         if self._scaler.is_enabled():
@@ -252,6 +274,18 @@ def _compute_in(autocast: Autocast, model: nn.Module) -> None:
             return forward(*inputs)
 
     model.forward = in_precision
+
+
+def _pieces(parameters: list[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """The parameters in lists of about `BUCKET_VALUES` values each."""
+    piece: list[nn.Parameter] = []
+    for parameter in parameters:
+        if piece and sum(p.numel() for p in piece) + parameter.numel() > BUCKET_VALUES:
+            yield piece
+            piece = []
+        piece.append(parameter)
+    if piece:
+        yield piece
 
 
 def _part(parameter: Any, rank: int) -> Tensor:

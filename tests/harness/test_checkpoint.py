@@ -85,7 +85,7 @@ def test_a_damaged_one_is_named_and_the_one_before_is_taken(tmp_path: Path, name
 
 def test_one_of_another_version_is_said_and_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path, 1)
-    monkeypatch.setattr("harness.checkpoint.FORMAT", 3)
+    monkeypatch.setattr("harness.checkpoint.FORMAT", 4)
     found, problems = newest_checkpoint(tmp_path)
     assert found is None
     assert [problem.endswith("is of another version of this program") for problem in problems] == [True]
@@ -115,7 +115,7 @@ def test_newer_ones_that_cannot_be_used_do_not_push_out_what_is_written_now(
 ) -> None:
     for step in (8, 9):
         save(tmp_path, step)
-    monkeypatch.setattr("harness.checkpoint.FORMAT", 3)
+    monkeypatch.setattr("harness.checkpoint.FORMAT", 4)
     for step in (1, 2, 3):
         save(tmp_path, step)
     assert found_step(tmp_path) == 3

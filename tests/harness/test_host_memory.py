@@ -42,6 +42,23 @@ reset_peak(cpu)
 print(round(during - before), round(read_peak(cpu, True).resident_mib - before))
 """
 
+STEPS = """
+import torch
+from harness.host_memory import give_back_freed_memory
+from harness.memory import read_peak, reset_peak
+
+cpu = torch.device("cpu")
+if not (give_back_freed_memory() and reset_peak(cpu)):
+    raise SystemExit("no mallopt or no peak here")
+before = read_peak(cpu, True).resident_mib
+for _ in range(10):  # glibc 2.36 comes to three times as much where all is kept
+    blocks = [torch.ones((7 << 20) + 1024 * index) for index in range(4)]
+    del blocks
+during = read_peak(cpu, True).resident_mib
+reset_peak(cpu)
+print(round(during - before), round(read_peak(cpu, True).resident_mib - before))
+"""
+
 
 def figures_of(code: str) -> list[int]:
     """What a process of its own prints: the setting would stay in this one."""
@@ -66,6 +83,13 @@ def test_memory_that_is_kept_does_not_count_for_the_peak_of_the_next_cell() -> N
     assert after < 100
 
 
+def test_where_memory_is_given_back_the_peak_is_what_was_in_use() -> None:
+    during, after = figures_of(STEPS)
+    assert during == pytest.approx(4 * 28, abs=20)
+    assert after < 20
+
+
 def test_a_c_library_without_the_setting_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_memory, "_LIBC", object())
     assert not host_memory.keep_freed_memory()
+    assert not host_memory.give_back_freed_memory()

@@ -115,8 +115,8 @@ WHOLE, HALF = Held(1_000_000, 2_000_000), Held(500_000, 1_000_000)
     [
         ("ddp", [WHOLE, WHOLE]),
         ("fsdp", [replace(HALF, num_optimizer_values=500_000)] * 2),
-        ("zero3", [HALF, HALF]),
-        ("zero1", [replace(HALF, num_params=1_000_000)] * 2),
+        ("zero3", [replace(HALF, num_optimizer_values=500_000)] * 2),
+        ("zero1", [Held(1_000_000, 500_000)] * 2),
     ],
 )
 def test_parts_that_are_what_the_strategy_says_are_accepted(strategy: str, held: list[Held]) -> None:
@@ -130,6 +130,7 @@ def test_parts_that_are_what_the_strategy_says_are_accepted(strategy: str, held:
         ("fsdp", [HALF, HALF], "the optimizer is not in parts"),
         ("zero3", [WHOLE, WHOLE], "the weights are not in parts"),
         ("zero1", [WHOLE, WHOLE], "the optimizer is not in parts"),
+        ("zero1", [replace(HALF, num_params=1_000_000)] * 2, "the optimizer is not in parts"),  # a copy
         ("zero2", [WHOLE, WHOLE], "the optimizer is not in parts"),
         ("ddp", [HALF, HALF], "keeps whole weights, and a process has parts"),
     ],

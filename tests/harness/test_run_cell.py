@@ -13,6 +13,8 @@ from harness.errors import DivergedError, HardwareError, UsageError
 from harness.process import Process
 from harness.record import read_record
 from harness.run_cell import check_cell
+from harness.train import _snapshot
+from harness.training_state import Loop
 from tests.harness.run_helpers import ONE_PROCESS, RunFunction, small_cell
 
 
@@ -93,6 +95,21 @@ def test_the_moving_average_is_what_is_scored(run: RunFunction) -> None:
     _, averaged, averaged_steps = run("averaged", val_fraction=0, recipe={"ema_decay": 0.9})
     np.testing.assert_array_equal(plain_steps["loss"], averaged_steps["loss"])
     assert not np.allclose(plain["test_logits"], averaged["test_logits"])
+
+
+@pytest.mark.parametrize(("ema_decay", "num_copies"), [(None, 0), (0.9, 1)])
+def test_the_weights_of_the_last_epoch_are_copied_only_if_they_are_an_average(
+    run: RunFunction, monkeypatch: pytest.MonkeyPatch, ema_decay: float | None, num_copies: int
+) -> None:
+    copies: list[object] = []
+
+    def snapshot(loop: Loop) -> dict[str, torch.Tensor]:
+        copies.append(loop)
+        return _snapshot(loop)
+
+    monkeypatch.setattr("harness.train._snapshot", snapshot)
+    run(val_fraction=0, recipe={"epochs": 2, "ema_decay": ema_decay})
+    assert len(copies) == num_copies
 
 
 def test_divergence_is_an_error_and_a_record(run: RunFunction, tmp_path: Path) -> None:

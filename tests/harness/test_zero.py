@@ -13,7 +13,7 @@ import torch
 
 from harness.errors import HardwareError
 from harness.process import Process
-from harness.zero import _load_deepspeed, _LossScale
+from harness.zero import BUCKET_VALUES, _load_deepspeed, _LossScale, _pieces
 from tests.harness.run_helpers import run_two
 from tests.harness.zero_processes import NUM_MICRO_BATCHES, NUM_STEPS, OPTIMIZERS, STAGES
 
@@ -112,9 +112,7 @@ def test_each_process_keeps_its_part(processes: list[Arrays], stage: str) -> Non
         num_params, num_trained = arrays[f"{stage}/whole"]
         params, optimizer_values = arrays[f"{stage}/held"]
         assert f"zero{arrays[f'{stage}/stage']}" == stage
-        assert optimizer_values == pytest.approx(
-            2 * num_trained / 2, abs=16
-        )  # momentum and a copy of weights
+        assert optimizer_values == pytest.approx(num_trained / 2, abs=16)  # momentum, and no copy of weights
         assert arrays[f"{stage}/num_gradients"] == (num_trained if stage == "zero1" else 0)
         if stage == "zero3":
             assert params == pytest.approx(num_params / 2, abs=16)
@@ -173,3 +171,11 @@ def test_a_missing_deepspeed_is_named(one_process: Process, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "deepspeed", None)
     with pytest.raises(HardwareError, match="need the package deepspeed"):
         _load_deepspeed(one_process)
+
+
+def test_weights_are_updated_in_pieces_and_each_of_them_once() -> None:
+    with torch.device("meta"):
+        sizes = (3, BUCKET_VALUES - 3, 1, 2 * BUCKET_VALUES, 5)
+        parameters = [torch.nn.Parameter(torch.empty(size)) for size in sizes]
+    pieces = [[parameter.numel() for parameter in piece] for piece in _pieces(parameters)]
+    assert pieces == [[3, BUCKET_VALUES - 3], [1], [2 * BUCKET_VALUES], [5]]
