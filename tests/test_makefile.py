@@ -21,7 +21,6 @@ if [ "$2" = venv ]; then
     rm -rf .venv
     mkdir -p .venv/bin
     cp "$0" .venv/bin/python
-    cp "$0" .venv/bin/accelerate
 fi
 """
 
@@ -98,7 +97,7 @@ def test_a_newer_python_on_the_path_is_taken_where_python3_is_too_old(checkout: 
     done = make_demo(checkout)
     assert done.returncode == 0, done.stderr
     assert calls(checkout)[0] == "python3.12 -m venv --clear .venv"
-    assert calls(checkout)[-1] == "accelerate launch --config_file accelerate_config.yaml harness/run.py"
+    assert calls(checkout)[-1] == "python -m launch run demo"
 
 
 def test_packages_are_installed_once_and_again_when_the_pins_change(checkout: Path) -> None:
@@ -108,7 +107,7 @@ def test_packages_are_installed_once_and_again_when_the_pins_change(checkout: Pa
     assert [call.split()[:3] for call in first] == [
         ["python3", "-m", "venv"],
         ["python", "-m", "pip"],
-        ["accelerate", "launch", "--config_file"],
+        ["python", "-m", "launch"],
     ]
     assert "--constraint constraints.txt --editable ." in first[1]
 
@@ -125,7 +124,7 @@ def test_an_installation_that_failed_is_tried_again(checkout: Path) -> None:
     add_program(checkout, "python3", NEW_ENOUGH)
     assert make_demo(checkout, PIP_EXIT_CODE="1").returncode != 0
     assert make_demo(checkout).returncode == 0
-    assert [call.split()[2] for call in calls(checkout)] == ["venv", "pip", "pip", "--config_file"]
+    assert [call.split()[2] for call in calls(checkout)] == ["venv", "pip", "pip", "launch"]
 
 
 def test_an_environment_that_does_not_work_is_made_anew(checkout: Path) -> None:

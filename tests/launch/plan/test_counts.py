@@ -88,6 +88,7 @@ def test_a_child_that_dies_gives_the_reason_for_what_it_did_not_count(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").touch()
     script = "import sys; print('out of luck', file=sys.stderr); sys.exit(3)"
     (tmp_path / "harness" / "estimate.py").write_text(script, encoding="utf-8")
     monkeypatch.setattr(counts_module, "ROOT", tmp_path)
@@ -103,6 +104,7 @@ def test_a_child_that_takes_too_long_is_ended(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").touch()
     script = "import time; print('{\"ready\": true}', flush=True); time.sleep(60)"
     (tmp_path / "harness" / "estimate.py").write_text(script, encoding="utf-8")
     monkeypatch.setattr(counts_module, "ROOT", tmp_path)
