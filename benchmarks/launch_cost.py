@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +29,17 @@ from launch.matrix.matrix import expand_matrix, with_overrides
 from results.store import load_runs
 
 
+START_S, END_S = 6.0, 3.0
+"""Left out of the launcher's own CPU time: the start of Python and the plan, the leaderboard."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """Of one way to run the cells."""
 
     wall_s: float
-    own_cpu_s: float
-    """Of the launcher itself, without its children."""
+    own_share: float | None
+    """CPU time of the launcher itself over the time, between its start and its end; None: there is none."""
 
     accuracies: dict[str, float]
     """In percent, by cell id."""
@@ -53,7 +58,7 @@ def main() -> None:
     }
     for name, cost in costs.items():
         print(f"{name:14} {cost.wall_s:7.1f} s, {cost.wall_s / args.cells:6.2f} s a cell", end="")
-        print(f"; own CPU time {cost.own_cpu_s:5.2f} s, {cost.own_cpu_s / cost.wall_s:.2%}")
+        print("" if cost.own_share is None else f"; the launcher itself {cost.own_share:.2%} of a core")
     bare, one, two = costs.values()
     print(f"the launcher adds {(one.wall_s - bare.wall_s) / args.cells:+.2f} s a cell")
     print(f"--jobs 2 takes {two.wall_s / one.wall_s:.2f} of the time of --jobs 1")
@@ -72,16 +77,18 @@ def _launched(cells: int, epochs: int, jobs: int) -> Cost:
         words += ["--jobs", str(jobs), *(word for pair in _axes(cells, epochs).items() for word in pair)]
         begun = time.monotonic()
         launcher = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-        own_s = 0.0
+        samples = []
         while launcher.poll() is None:
-            time.sleep(0.2)
-            try:
+            with suppress(psutil.Error):
                 times = psutil.Process(launcher.pid).cpu_times()
-            except psutil.Error:
-                break
-            own_s = max(own_s, times.user + times.system)
+                samples.append((time.monotonic() - begun, times.user + times.system))
+            time.sleep(0.2)
         assert launcher.wait() == 0, "the launcher failed"
-        return Cost(time.monotonic() - begun, own_s, _accuracies(Path(folder)))
+        wall_s = time.monotonic() - begun
+        waiting = [sample for sample in samples if START_S <= sample[0] <= wall_s - END_S]
+        (first_s, first_cpu_s), (last_s, last_cpu_s) = waiting[0], waiting[-1]
+        share = (last_cpu_s - first_cpu_s) / (last_s - first_s)
+        return Cost(wall_s, share, _accuracies(Path(folder)))
 
 
 def _bare(cells: int, epochs: int) -> Cost:
@@ -100,7 +107,7 @@ def _bare(cells: int, epochs: int) -> Cost:
             words = ["taskset", "-c", str(core), *child_command(job, settings)]
             subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
         wall_s = time.monotonic() - begun
-        return Cost(wall_s, 0.0, _accuracies(out))
+        return Cost(wall_s, None, _accuracies(out))
 
 
 def _accuracies(out: Path) -> dict[str, float]:

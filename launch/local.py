@@ -90,7 +90,7 @@ class LocalExecutor:
         self._limits = limits
         self._command_of = command_of
         self._children: dict[Job, _Child] = {}
-        self._num_oom_kills = num_oom_kills()
+        self._num_oom_kills, self._oom_counted_at = num_oom_kills(), time.monotonic()
 
     def has_room(self, job: Job) -> bool:
         """Whether there are cores, and GPUs for all its processes."""
@@ -143,7 +143,7 @@ class LocalExecutor:
     def poll(self) -> list[Ended]:
         """The attempts that ended since the last call; those that ran out of time are asked to stop."""
         ended = []
-        before, self._num_oom_kills = self._num_oom_kills, num_oom_kills()
+        self._count_oom_kills()
         for job, child in list(self._children.items()):
             returncode = child.process.poll()
             if returncode is None:
@@ -157,7 +157,7 @@ class LocalExecutor:
             del self._children[job]
             self._slots.give_back(child.slot)
             found = judge(job, returncode, child.ended - child.started, child.reason)
-            if found.kind == "killed" and self._num_oom_kills > before:
+            if found.kind == "killed" and num_oom_kills() > self._num_oom_kills:
                 found = replace(
                     found, kind="out_of_memory", message="killed by the kernel: memory of the machine ran out"
                 )
@@ -179,6 +179,12 @@ class LocalExecutor:
         for child in self._children.values():
             _kill(child)
             child.process.wait()
+
+    def _count_oom_kills(self) -> None:
+        """Once a second is enough to tell a kill for memory from one before."""
+        now = time.monotonic()
+        if now - self._oom_counted_at >= 1:
+            self._num_oom_kills, self._oom_counted_at = num_oom_kills(), now
 
     def _watch(self, job: Job, child: _Child) -> None:
         now, limits = time.monotonic(), self._limits

@@ -26,7 +26,7 @@ from launch.pending import Queue
 from launch.stop_requests import Requests
 from results.store import one_line
 
-TICK_S = 0.1
+TICK_S = 0.2
 LOOK_ELSEWHERE_S = 5.0
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 5.0, 300.0
 TAKEN_FOR_S = 60.0
