@@ -28,7 +28,6 @@ from launch.matrix.files import load_preset
 from launch.matrix.matrix import expand_matrix, with_overrides
 from results.store import load_runs
 
-
 START_S, END_S = 6.0, 3.0
 """Left out of the launcher's own CPU time: the start of Python and the plan, the leaderboard."""
 
