@@ -183,7 +183,15 @@ def until(epoch: int, **settings: Any) -> Settings:
     return Settings(until_epoch=epoch, checkpoint_minutes=0, **settings)
 
 
-@pytest.mark.parametrize("kind", ["sgd", "average, bf16", "resizing, mixing", "dropout"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "sgd",
+        pytest.param("average, bf16", marks=pytest.mark.slow),
+        "resizing, mixing",
+        pytest.param("dropout", marks=pytest.mark.slow),
+    ],
+)
 def test_a_training_that_paused_twice_goes_on_bit_for_bit(
     run: RunFunction, striped_images: Dataset, tmp_path: Path, kind: str
 ) -> None:

@@ -93,6 +93,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_each_cell_says_how_it_ended_and_no_more_run_than_there_are_cpus(
     make: Make, scripted: Scripted, tmp_path: Path
 ) -> None:
@@ -146,6 +147,7 @@ def test_a_node_that_is_lost_counts_as_killed(
     assert ended.kind == "killed"
 
 
+@pytest.mark.slow
 def test_asked_to_stop_a_cell_saves_and_one_that_waits_is_withdrawn(
     make: Make, scripted: Scripted, tmp_path: Path
 ) -> None:
@@ -160,6 +162,7 @@ def test_asked_to_stop_a_cell_saves_and_one_that_waits_is_withdrawn(
     assert sum((job.run_dir / "pid").exists() for job in jobs) == 1
 
 
+@pytest.mark.slow
 def test_killing_a_cell_ends_it_at_once(make: Make, scripted: Scripted, tmp_path: Path) -> None:
     executor = make(scripted(WAITING))
     job = make_job(tmp_path)
@@ -172,6 +175,7 @@ def test_killing_a_cell_ends_it_at_once(make: Make, scripted: Scripted, tmp_path
     wait_until(lambda: is_gone(int((job.run_dir / "pid").read_text())))
 
 
+@pytest.mark.slow
 def test_no_training_survives_a_launcher_that_is_killed(cluster: Any, tmp_path: Path) -> None:
     script = tmp_path / "launcher.py"
     script.write_text(
