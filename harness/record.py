@@ -25,6 +25,9 @@ from harness.errors import DataError, UsageError
 from harness.files import write_text
 from harness.recipe import first_problem
 
+LOG_TAIL_LINES = 20
+"""Of a failure, kept in its record."""
+
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

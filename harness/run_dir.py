@@ -20,10 +20,9 @@ from harness.errors import StorageError, VerdictError
 from harness.files import clear_temporaries, reserve_space, storage_error, write_arrays, write_text
 from harness.out_of_memory import is_out_of_memory
 from harness.progress import CellProgress
-from harness.record import Failure, Record, read_record, record_path, write_record
+from harness.record import LOG_TAIL_LINES, Failure, Record, read_record, record_path, write_record
 from harness.tether import SWITCH
 
-LOG_TAIL_LINES = 20
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system
 _RECORD_BYTES = 2**20  # record, log and steps of a long run
 

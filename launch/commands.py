@@ -38,9 +38,10 @@ from launch.outcome import keep_failure
 from launch.pending import Plain, Queue
 from launch.plan.estimates import this_machine
 from launch.plan.plan import Plan, make_plan
-from launch.scheduler import Policy, Scheduler, Summary
+from launch.scheduler import Policy, Scheduler
 from launch.screen.watch import Watch
 from launch.slots import find_slots
+from launch.summary import Summary
 
 SHUFFLE_SEED = 0
 STALE_AFTER_S = 3600  # another launcher may be writing into the same folder

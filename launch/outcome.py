@@ -15,11 +15,10 @@ from pathlib import Path
 from harness.cell import CellSpec
 from harness.errors import DataError
 from harness.live import delete_live
-from harness.record import Failure, Record, read_record, record_path, write_record
+from harness.record import LOG_TAIL_LINES, Failure, Record, read_record, record_path, write_record
 from launch.command import outcome_path, output_path
 from launch.job import Ended, Job, Kind
 
-LOG_TAIL_LINES = 20
 _TAIL_BYTES = 16_384
 EXIT_INTERRUPTED = 130
 

@@ -10,10 +10,9 @@ with it, and the same command goes on from them.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +23,7 @@ from launch.job import RETRIED, Ended, Executor, Job
 from launch.outcome import Seen, keep_failure, known_kind, look
 from launch.pending import Queue
 from launch.stop_requests import Requests
+from launch.summary import Summary
 from results.store import one_line
 
 TICK_S = 0.2
@@ -47,30 +47,6 @@ class Policy:
 
     fail_fast: bool = False
     """Stop all at the first failure."""
-
-
-@dataclass
-class Summary:
-    """What became of the cells."""
-
-    finished: list[str] = field(default_factory=list)
-    """Here, by this launcher; cell ids."""
-
-    elsewhere: list[str] = field(default_factory=list)
-    """Finished by others while this launcher ran."""
-
-    failed: dict[str, Ended] = field(default_factory=dict)
-    pruned: list[Ended] = field(default_factory=list)
-    """Stopped early, as a budget has no room for all."""
-
-    unfinished: int = 0
-    """Stopped or never started, because of a signal, a budget or --fail-fast."""
-
-    was_interrupted: bool = False
-
-    def failures(self) -> Counter[str]:
-        """How many failed in which way."""
-        return Counter(ended.kind for ended in self.failed.values())
 
 
 class Watcher(Protocol):
@@ -308,12 +284,3 @@ class Scheduler:
 
 def _again(job: Job) -> str:
     return f", attempt {job.attempt}" if job.attempt > 1 else ""
-
-
-def failure_line(ended: Ended) -> str:
-    """One line about a failure: what, how, after how long, where to read more."""
-    words = ended.kind.replace("_", " ")
-    return (
-        f"{words}: {ended.job.cell.label()} after {ended.seconds:,.0f} s: {one_line(ended.message, 300)} "
-        f"(see {ended.job.run_dir / 'output.txt'})"
-    )

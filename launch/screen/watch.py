@@ -17,11 +17,12 @@ from launch.job import Ended, Job
 from launch.plan.plan import Plan
 from launch.plan.states import scan_runs
 from launch.plan.time_left import TimeLeft
-from launch.scheduler import Scheduler, Summary, failure_line
+from launch.scheduler import Scheduler
 from launch.screen.snapshot import Announcement, RunningCell, Snapshot, running_cell
 from launch.screen.text import duration
 from launch.screen.top import Top
 from launch.screen.view import View
+from launch.summary import Summary, failure_line
 from results.leaderboard import print_leaderboard
 from results.table import write_csv
 

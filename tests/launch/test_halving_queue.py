@@ -12,8 +12,9 @@ from launch.job import Job
 from launch.local import Limits, LocalExecutor
 from launch.matrix.budget import Budget
 from launch.outcome import keep_failure
-from launch.scheduler import Policy, Scheduler, Summary
+from launch.scheduler import Policy, Scheduler
 from launch.slots import Slots
+from launch.summary import Summary
 from tests.launch.jobs import tiny_cell
 from tests.launch.test_scheduler import Watched
 

@@ -15,9 +15,10 @@ from launch.job import Ended, Job
 from launch.local import Limits, LocalExecutor
 from launch.outcome import keep_failure
 from launch.pending import Plain
-from launch.scheduler import Policy, Scheduler, Summary, failure_line
+from launch.scheduler import Policy, Scheduler
 from launch.slots import Slots
 from launch.stop_requests import Requests
+from launch.summary import Summary, failure_line
 from tests.launch.jobs import tiny_cell
 
 Scripted = Callable[[str], Callable[[Job, Settings], list[str]]]

@@ -11,7 +11,8 @@ from harness.record import Record, read_record
 from launch.claim import Claims
 from launch.job import Ended, Executor, Job
 from launch.pending import Plain
-from launch.scheduler import Policy, Scheduler, Summary
+from launch.scheduler import Policy, Scheduler
+from launch.summary import Summary
 from tests.launch.jobs import tiny_cell
 
 
