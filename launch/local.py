@@ -108,23 +108,12 @@ class LocalExecutor:
         environment = child_environment(job, settings)
         if slot.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.uuid for gpu in slot.gpus)
-        words = [sys.executable, str(START), "--cpus", ",".join(map(str, slot.cores))]
-        if self._limits.memory_mib is not None:
-            each = int(self._limits.memory_mib * 2**20 / job.cell.num_processes)
-            words += ["--max-bytes", str(each)]
+        words = [*self._tying(job), "--cpus", ",".join(map(str, slot.cores))]
         try:
             job.run_dir.mkdir(parents=True, exist_ok=True)
             clear_outcome(job)
             write_text(cell_path(job), job.cell.model_dump_json(indent=1) + "\n")
-            with output_path(job).open("ab") as output:
-                process = subprocess.Popen(
-                    [*words, "--", *self._command_of(job, settings)],
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C is the launcher's to pass on
-                )
+            process = spawn([*words, "--", *self._command_of(job, settings)], environment, output_path(job))
         except BaseException as error:
             self._slots.give_back(slot)
             if isinstance(error, OSError):
@@ -180,6 +169,13 @@ class LocalExecutor:
             _kill(child)
             child.process.wait()
 
+    def _tying(self, job: Job) -> list[str]:
+        """The words before the options of `launch/start.py` and the command."""
+        words = [sys.executable, str(START)]
+        if self._limits.memory_mib is not None:
+            words += ["--max-bytes", str(int(self._limits.memory_mib * 2**20 / job.cell.num_processes))]
+        return words
+
     def _count_oom_kills(self) -> None:
         """Once a second is enough to tell a kill for memory from one before."""
         now = time.monotonic()
@@ -208,6 +204,19 @@ class LocalExecutor:
         child.kill_at = time.monotonic() + GRACE_S
         with suppress(ProcessLookupError):
             child.process.send_signal(signal.SIGTERM)
+
+
+def spawn(words: list[str], environment: dict[str, str], output: Path) -> subprocess.Popen[bytes]:
+    """Start a process group that reads nothing and appends what it prints to `output`."""
+    with output.open("ab") as file:
+        return subprocess.Popen(
+            words,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is the launcher's to pass on
+        )
 
 
 def _kill(child: _Child) -> None:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +23,7 @@ from harness.live import live_path
 from harness.settings import Settings
 from launch.command import child_command, child_environment, output_path
 from launch.job import Job
-from launch.local import START, Limits, LocalExecutor, _Child
+from launch.local import Limits, LocalExecutor, _Child, spawn
 from launch.outcome import clear_outcome
 from launch.slots import Slots
 
@@ -77,22 +75,13 @@ class NodeExecutor(LocalExecutor):
         part, num_here = self._part, processes_per_node(job, self._part.num_nodes)
         slot = self._slots.take(1)
         settings = replace(self._settings, threads=self._settings.threads or max(1, self._cores // num_here))
-        words = [sys.executable, str(START)]
-        if self._limits.memory_mib is not None:
-            words += ["--max-bytes", str(int(self._limits.memory_mib * 2**20 / job.cell.num_processes))]
+        words = [*self._tying(job), "--", *node_command(self._command_of(job, settings), part)]
         try:
             if part.rank == 0:
                 clear_outcome(job)
                 live_path(job.run_dir).unlink(missing_ok=True)
-            with node_output_path(job, part.rank).open("ab") as output, _blocked():
-                process = subprocess.Popen(
-                    [*words, "--", *node_command(self._command_of(job, settings), part)],
-                    env=child_environment(job, settings),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            with _blocked():
+                process = spawn(words, child_environment(job, settings), node_output_path(job, part.rank))
         except OSError as error:
             self._slots.give_back(slot)
             raise storage_error(job.run_dir, error) from error
