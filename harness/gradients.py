@@ -10,6 +10,7 @@ from torch import Tensor
 
 from harness.batches import training_batch
 from harness.depthwise import fast_gradients
+from harness.host_memory import release_freed_memory
 from harness.out_of_memory import is_out_of_memory, memory_short, more_micro_batches
 from harness.training_state import Loop, Training
 
@@ -108,6 +109,8 @@ def _shrink(loop: Loop, training: Training, problem: str) -> None:
     """Go over to smaller micro-batches, on every process alike."""
     if loop.process.device.type == "cuda":
         torch.cuda.empty_cache()
+    else:
+        release_freed_memory()
     now = training.accumulation_steps
     if loop.on_oom == "fail":
         raise memory_short(loop.cell, now, _said(problem), _ASK_FOR_LESS)

@@ -40,5 +40,15 @@ def give_back_freed_memory() -> bool:
     return _set({_M_MMAP_MAX: _MANY, _M_MMAP_THRESHOLD: LARGE_BYTES, _M_TRIM_THRESHOLD: _NEVER})
 
 
+def release_freed_memory() -> None:
+    """Give back what was kept, as far as it can be, and keep nothing from now on: memory is short.
+
+    The code that kernels are compiled into, for instance, has its own pages, and not those of the heap.
+    """
+    give_back_freed_memory()
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)
+
+
 def _set(options: dict[int, int]) -> bool:
     return hasattr(_LIBC, "mallopt") and all(_LIBC.mallopt(name, value) for name, value in options.items())

@@ -6,6 +6,7 @@ BatchNorm sees a difference, since it normalises over a part; the record says wh
 
 from __future__ import annotations
 
+import mmap
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +19,33 @@ from harness.files import write_text
 from harness.process import Process
 
 _CPU_ALLOCATOR = re.compile(r"DefaultCPUAllocator: can't allocate memory: you tried to allocate \d+ bytes")
+_ONEDNN = re.compile(r"could not (create|execute) a (primitive|memory object|memory)")
+_ROOM_BYTES = 2**26
+"""More than the code and the working memory that one oneDNN kernel asks the system for."""
+
 _MARKER = "out-of-memory-{rank}.txt"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, by the type of the error.
 
-    torch's allocator for the CPU raises a plain RuntimeError: there its own sentence is looked for.
+    torch's allocator for the CPU raises a plain RuntimeError: there its own sentence is looked for. oneDNN
+    says of a kernel only that it could not be made: memory it was if the system has no more of it now.
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return type(error) is RuntimeError and _CPU_ALLOCATOR.search(str(error)) is not None
+    if type(error) is not RuntimeError:
+        return False
+    said = str(error)
+    return bool(_CPU_ALLOCATOR.search(said) or (_ONEDNN.fullmatch(said) and not _is_there_room()))
+
+
+def _is_there_room() -> bool:
+    try:
+        mmap.mmap(-1, _ROOM_BYTES).close()
+    except (OSError, MemoryError):
+        return False
+    return True
 
 
 def more_micro_batches(cell: CellSpec, accumulation_steps: int) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -61,6 +63,19 @@ def test_an_allocation_that_fails_is_memory_that_ran_out(cause: Callable[[], Non
 )
 def test_a_bug_is_not_taken_for_memory_that_ran_out(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) is expected
+
+
+def test_a_kernel_that_cannot_be_made_lacks_memory_where_the_system_has_none() -> None:
+    error = RuntimeError("could not create a primitive")
+    assert not is_out_of_memory(error)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2**20, hard))
+    try:
+        is_memory = is_out_of_memory(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert is_memory
+    assert not is_out_of_memory(RuntimeError("could not create a primitive for my own op"))
 
 
 @pytest.mark.parametrize(("now", "expected"), [(1, 2), (2, 4), (3, 10), (5, 10), (10, None)])
