@@ -39,6 +39,10 @@ class Clock:
         """Seconds since the clock was made, and those that were carried over."""
         return time.perf_counter() - self._start
 
+    def train_s(self) -> float:
+        """Seconds of training, with the first step, which is told apart."""
+        return self.spans_s["train"] + self.spans_s["first_step"]
+
     def carry_over(self, spans_s: dict[str, float], wall_s: float) -> None:
         """Add the times of an earlier attempt, which this one goes on with."""
         for name, seconds in spans_s.items():

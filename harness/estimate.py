@@ -18,7 +18,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import time
 from typing import Any
 
 import torch
@@ -27,14 +26,11 @@ from harness.cell import Precision, make_cell
 from harness.environment import describe_environment
 from harness.errors import UsageError, VerdictError
 from harness.model import count_compute
-from harness.precision import make_autocast
+from harness.peak_flops import measured_peak
 from harness.process import Process, use_threads
 from models.errors import ModelError
 
 _LOADED_BY_A_RUN = ("harness.run_cell", "harness.datasets.everywhere", "results.leaderboard", "results.table")
-_MEASURE_S = 0.3
-_LONG_ENOUGH_S = 0.02
-_LARGEST = 8192
 
 
 def main() -> None:
@@ -90,47 +86,6 @@ def _machine(cpu: bool, threads: int | None, precisions: list[Precision]) -> dic
         "peak_flop_per_s": peaks,
         "problems": problems,
     }
-
-
-def measured_peak(precision: Precision, device: torch.device) -> float:
-    """The most FLOP/s that a product of two square matrices reached; 1 multiply-add = 2 FLOPs.
-
-    On a CPU that of all threads is taken to be so many times that of one, by the time that the thread
-    was at work: whatever else the machine is doing, no training is faster.
-
-    Raises:
-        HardwareError: the device cannot compute in that precision.
-    """
-    autocast = make_autocast(precision, device)
-    dtype = autocast.dtype or torch.float32
-    num_threads = torch.get_num_threads()
-    on_cpu = device.type == "cpu"
-    if on_cpu:
-        torch.set_num_threads(1)
-    size, best_s = 256, 0.0
-    while best_s < _LONG_ENOUGH_S and size < _LARGEST:
-        size *= 2
-        left = torch.rand(size, size, device=device).to(dtype)
-        right = torch.rand(size, size, device=device).to(dtype)
-        _product_s(left, right)  # the first one loads kernels
-        best_s = _product_s(left, right)
-    end = time.perf_counter() + _MEASURE_S
-    while time.perf_counter() < end:
-        best_s = min(best_s, _product_s(left, right))
-    torch.set_num_threads(num_threads)
-    return (num_threads if on_cpu else 1) * 2 * size**3 / best_s
-
-
-def _product_s(left: torch.Tensor, right: torch.Tensor) -> float:
-    if left.device.type == "cpu":
-        start = time.thread_time()
-        left @ right
-        return time.thread_time() - start
-    torch.cuda.synchronize(left.device)
-    start = time.perf_counter()
-    left @ right
-    torch.cuda.synchronize(left.device)
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -1,27 +1,54 @@
-"""What a training took: time by phase, throughput after the warm-up, peak memory."""
+"""What a cell took: time by phase, throughput, memory, energy, the share of the peak, latency."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from statistics import median
 
-from harness.cell import CellSpec
+import torch
+
+from harness.cell import WEIGHTS_IN_PARTS
 from harness.clock import Clock
 from harness.memory import largest_of, read_peak
+from harness.peak_flops import Peak, mfu, peak
+from harness.preparing import Prepared
 from harness.process import Process
+from harness.quick_latency import quick_latency
 from harness.record import Measurements
+from harness.strategy import Strategy
 from harness.training_state import Training
+from harness.usage import Usage, combine
 
 WARMUP_STEPS = 5  # left out of the throughput, but never more than a fifth of the steps
 
 
 def measure(
-    cell: CellSpec, training: Training, clock: Clock, process: Process, peak_was_reset: bool
+    strategy: Strategy,
+    ready: Prepared,
+    training: Training,
+    clock: Clock,
+    used: Usage,
+    known: dict[str, float | None],
 ) -> tuple[Measurements, dict[str, str]]:
-    """The measurements of a cell that is trained and scored, and why some of them are missing."""
-    later = read_peak(process.device, peak_was_reset)
-    before = training.peak_before or later  # where the last attempt had no step to take
-    peak = largest_of(before, later)
+    """The measurements of a cell that is trained and scored, and why some of them are missing.
+
+    Args:
+        strategy: as training left it.
+        ready: what was trained.
+        training: what it left.
+        clock: the ledger of the cell.
+        used: what this process has used.
+        known: measurements that were made elsewhere, by their names.
+    """
+    cell, process = strategy.cell, strategy.process
+    memory, reasons = _memory(training, process, ready.peak_was_reset)
+    used = combine(process.agree(process.gather(used)))
+    with clock.span("latency"):
+        device_peak = peak(process.device, cell.precision, torch.get_num_threads())
+        answers, why_no_answers = _latency(strategy, ready)
+    if device_peak.flops_per_s is None:
+        reasons |= dict.fromkeys(("peak_flops_per_s", "mfu_percent"), device_peak.source)
     warmup = min(WARMUP_STEPS, len(training.step_times_s) // 5)
     spans, wall = clock.spans_s, clock.wall_s()
     measurements = Measurements(
@@ -29,21 +56,63 @@ def measure(
         startup_time_s=spans["startup"],
         data_time_s=spans["data"],
         compile_time_s=spans["compile"],
+        first_step_time_s=spans["first_step"],
         train_time_s=spans["train"],
         evaluate_time_s=spans["evaluate"],
+        latency_time_s=spans["latency"],
         write_time_s=spans["write"],
         checkpoint_time_s=spans["checkpoint"],
+        idle_time_s=spans["idle"],
         other_time_s=wall - sum(spans.values()),
         num_steps=len(training.step_times_s),
         num_resumes=training.num_resumes,
         warmup_steps=warmup,
         images_per_s=cell.recipe.batch_size / median(training.step_times_s[warmup:]),
-        peak_resident_mib=_largest(peak.resident_mib, process),
-        later_peak_mib=_largest(later.resident_mib or later.allocated_mib, process),
-        peak_allocated_mib=_largest(peak.allocated_mib, process),
-        peak_reserved_mib=_largest(peak.reserved_mib, process),
+        peak_flops_per_s=device_peak.flops_per_s,
+        peak_flops_source=device_peak.source,
+        mfu_percent=_mfu_percent(ready, training, clock, process, device_peak),
+        **known,
+        **memory,
+        **{name: value for name, value in asdict(used).items() if name in Measurements.model_fields},
+        **answers,
     )
-    return measurements, peak.reasons
+    return measurements, reasons | used.reasons | why_no_answers
+
+
+def _memory(
+    training: Training, process: Process, peak_was_reset: bool
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Peaks of the process that has the largest ones."""
+    later = read_peak(process.device, peak_was_reset)
+    before = training.peak_before or later  # where the last attempt had no step to take
+    whole = largest_of(before, later)
+    values = {
+        "peak_resident_mib": whole.resident_mib,
+        "later_peak_mib": later.resident_mib or later.allocated_mib,
+        "peak_allocated_mib": whole.allocated_mib,
+        "peak_reserved_mib": whole.reserved_mib,
+    }
+    return {name: _largest(value, process) for name, value in values.items()}, dict(whole.reasons)
+
+
+def _mfu_percent(
+    ready: Prepared, training: Training, clock: Clock, process: Process, device_peak: Peak
+) -> float | None:
+    """Of the whole training: images of progressive resizing count with the FLOPs that they took."""
+    num_steps = len(training.step_times_s)
+    steps_per_s, flops_per_step = num_steps / clock.train_s(), ready.facts.total_train_flops // num_steps
+    share = mfu(steps_per_s, flops_per_step, process.world_size, device_peak)
+    return None if share is None else 100 * share
+
+
+def _latency(strategy: Strategy, ready: Prepared) -> tuple[dict[str, float | None], dict[str, str]]:
+    """How fast the whole model answers on one device, or why that was not measured."""
+    names = ("latency_batch1_p50_ms", "latency_batch1_p99_ms", "inference_images_per_s")
+    if strategy.cell.strategy in WEIGHTS_IN_PARTS:
+        return {}, dict.fromkeys(names, "no process has all weights: see python -m harness.latency")
+    found = quick_latency(ready.model, ready.test_images, ready.normalize, ready.autocast, strategy.process)
+    values = {name: getattr(found, name) for name in (*names, "inference_batch_size")}
+    return values | {"inference_threads": found.threads}, found.reasons
 
 
 def _largest(value: float | None, process: Process) -> float | None:

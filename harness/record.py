@@ -63,7 +63,11 @@ class Measurements(_Value):
     """What was measured, units in the names. A null has its reason in `Record.unavailable`."""
 
     wall_time_s: float
-    """From setting up the cell to its record; the other times add up to it."""
+    """From setting up the cell to its record; the times below, to `other_time_s`, add up to it."""
+
+    launch_time_s: float | None = None
+    """From the start of the process to its first cell: loading Python, torch and the data set; shared by all
+    cells of a command, and not part of `wall_time_s`."""
 
     startup_time_s: float
     """Making the folder, building and counting the model; loading torch and the data set are not in it."""
@@ -74,13 +78,25 @@ class Measurements(_Value):
     compile_time_s: float = 0.0
     """Spent in `torch.compile`; 0 where the cell does not compile."""
 
+    first_step_time_s: float = 0.0
+    """The first step of each attempt: kernels are chosen and compiled, memory is taken. 0 where the steps
+    were not told apart, in records from before 2026-12."""
+
     train_time_s: float
+    """All other steps."""
+
     evaluate_time_s: float
+    latency_time_s: float = 0.0
+    """Spent on measuring the latency."""
+
     write_time_s: float
-    """Time spent on writing the predictions and the steps."""
+    """Time spent on writing the predictions, the steps and the weights."""
 
     checkpoint_time_s: float = 0.0
     """Spent on writing checkpoints."""
+
+    idle_time_s: float = 0.0
+    """The main process waited for the others, where that can be told: not within a step."""
 
     other_time_s: float
     """Wall time that none of the named spans covers."""
@@ -107,6 +123,67 @@ class Measurements(_Value):
 
     peak_reserved_mib: float | None
     """Largest memory that torch's allocator held on one GPU (torch.cuda.max_memory_reserved)."""
+
+    peak_process_gpu_mib: float | None = None
+    """Largest memory of one process on its GPU as NVML has it, the CUDA context included."""
+
+    sum_process_gpu_mib: float | None = None
+    """The same of all processes, added up."""
+
+    peak_device_gpu_mib: float | None = None
+    """Largest memory taken on one GPU, by whomever."""
+
+    sum_device_gpu_mib: float | None = None
+    """The same of all GPUs, added up."""
+
+    peak_tree_mib: float | None = None
+    """Resident memory of all processes of the run and their children, their peaks added up."""
+
+    tree_memory_method: str | None = None
+    """How pages that processes share count there."""
+
+    energy_j: float | None = None
+    """Of whole GPUs, or processors, from setting up the cell to its written results."""
+
+    train_energy_j: float | None = None
+    """The part of it while training."""
+
+    evaluate_energy_j: float | None = None
+    """The part of it while scoring images."""
+
+    energy_method: str | None = None
+    """A counter, integrated power, or RAPL."""
+
+    mean_power_w: float | None = None
+    gpu_utilization_percent: float | None = None
+    """Share of the time in which any kernel ran."""
+
+    peak_temperature_c: float | None = None
+    mean_sm_clock_mhz: float | None = None
+    throttle_reasons: tuple[str, ...] | None = None
+    """What held the clocks of a GPU down; empty: nothing."""
+
+    peak_flops_per_s: float | None = None
+    """Of one device in the cell's precision: `peak_flops_source` says where the figure is from."""
+
+    peak_flops_source: str | None = None
+    mfu_percent: float | None = None
+    """Model FLOPs utilisation: the share of that peak that training has reached."""
+
+    latency_batch1_p50_ms: float | None = None
+    """One image through the model, in the cell's precision, uncompiled, on one device: the median."""
+
+    latency_batch1_p99_ms: float | None = None
+    inference_images_per_s: float | None = None
+    """In batches of `inference_batch_size` on one device."""
+
+    inference_batch_size: int | None = None
+    inference_threads: int | None = None
+    inference_images_per_j: float | None = None
+    """Images scored, in validation and test, by the energy that this took, idle power included."""
+
+    weights_mib: float | None = None
+    """The stored weights on disk."""
 
 
 class ModelFacts(_Value):

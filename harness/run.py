@@ -28,7 +28,7 @@ from harness.cell import CellSpec  # noqa: E402
 from harness.console import run_command  # noqa: E402
 from harness.errors import UsageError  # noqa: E402
 from harness.launched import check_launch  # noqa: E402
-from harness.settings import TIMEOUT_S, TRACKERS, Settings, check_trackers  # noqa: E402
+from harness.settings import ROBUSTNESS, TIMEOUT_S, TRACKERS, Settings, check_trackers  # noqa: E402
 from launch.axes import DATA, MATRIX, Axes, takes_axes  # noqa: E402
 from launch.listing import print_listing  # noqa: E402
 from launch.options import matrix_cells, read_cell, split_list  # noqa: E402
@@ -102,6 +102,13 @@ def command(
     track: Annotated[
         str | None, _option("track", RUN, f"trackers to tell about each epoch: {', '.join(TRACKERS)} (none)")
     ] = None,
+    robustness: Annotated[
+        str,
+        _option("robustness", RUN, f"test on corrupted images too: {', '.join(ROBUSTNESS)} (none)"),
+    ] = "none",
+    no_weights: Annotated[
+        bool, _option("no-weights", RUN, "do not keep the trained weights: no export, no further tests")
+    ] = False,
     no_table: Annotated[
         bool, _option("no-table", RUN, "neither write results.csv nor print the leaderboard: for launchers")
     ] = False,
@@ -129,6 +136,8 @@ def command(
         on_oom=on_oom,
         timeout_s=timeout,
         until_epoch=until_epoch,
+        save_weights=not no_weights,
+        robustness=robustness,
         track=split_list(track) or (),
     )
     check_trackers(settings.track)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from harness.cell import CellSpec
@@ -19,10 +21,11 @@ from harness.files import clear_temporaries
 from harness.in_effect import check_devices
 from harness.outcome import keep_outcome
 from harness.pin import pin_data, pin_weights
+from harness.preparing import check_cell
 from harness.process import leave_process_group, start_process, use_threads
 from harness.progress import Reporter
 from harness.record import Environment
-from harness.run_cell import Run, check_cell, run_cell
+from harness.run_cell import Run, run_cell
 from harness.run_dir import claim, is_finished, pending_cells
 from harness.seeding import use_deterministic_kernels
 from harness.settings import Settings
@@ -65,7 +68,11 @@ def run_cells(
     environment = describe_environment(process)
     reporter.line(_headline(cells, pending, data, environment))
     command = shlex.join(sys.argv)
-    runs = [Run(cell, data, process, environment, out / cell.cell_id, command, settings) for cell in pending]
+    launch_time_s = time.time() - psutil.Process().create_time()
+    runs = [
+        Run(cell, data, process, environment, out / cell.cell_id, command, settings, launch_time_s)
+        for cell in pending
+    ]
     num_failed = _run_all(runs, reporter, after_each)
     if process.is_main and at_end is not None:
         at_end(out)

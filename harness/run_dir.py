@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -23,7 +23,11 @@ from harness.progress import CellProgress
 from harness.record import LOG_TAIL_LINES, Failure, Record, read_record, record_path, write_record
 from harness.tether import SWITCH
 
+if TYPE_CHECKING:
+    from torch import nn
+
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system
+_RESERVE, _WEIGHTS_RESERVE = ".reserved", ".weights.reserved"
 _RECORD_BYTES = 2**20  # record, log and steps of a long run
 
 
@@ -92,7 +96,17 @@ def open_run_dir(run_dir: Path, cell: CellSpec, num_test: int, num_val: int, num
     clear_temporaries(run_dir, min_age_s=0)
     write_text(run_dir / "cell.json", json.dumps(cell.model_dump(), indent=1) + "\n")
     num_bytes = num_test * (8 * num_classes + 8) + num_val * (4 * num_classes + 16) + _RECORD_BYTES
-    reserve_space(_reserve(run_dir), num_bytes)
+    reserve_space(run_dir / _RESERVE, num_bytes)
+
+
+def reserve_for_weights(run_dir: Path, model: nn.Module) -> None:
+    """Set aside the disk space for the trained weights as well.
+
+    Raises:
+        StorageError: the disk has no room for them.
+    """
+    num_values = sum(tensor.numel() for tensor in model.state_dict().values())
+    reserve_space(run_dir / _WEIGHTS_RESERVE, 4 * num_values + _RECORD_BYTES)
 
 
 def write_results(
@@ -128,8 +142,5 @@ def record_failure(
 
 def give_up_reserve(run_dir: Path) -> None:
     """Free the space that was set aside for the results."""
-    _reserve(run_dir).unlink(missing_ok=True)
-
-
-def _reserve(run_dir: Path) -> Path:
-    return run_dir / ".reserved"
+    for name in (_RESERVE, _WEIGHTS_RESERVE):
+        (run_dir / name).unlink(missing_ok=True)

@@ -10,6 +10,9 @@ from harness.errors import HardwareError, UsageError, unknown_name
 
 TIMEOUT_S = 600.0
 
+ROBUSTNESS = ("none", "quick", "full")
+"""How much of a model's robustness is measured."""
+
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 """Names of trackers, of their packages and of Verdict's extras."""
 
@@ -46,6 +49,12 @@ class Settings:
     until_epoch: int | None = None
     """Save a checkpoint and stop after so many epochs, to go on another time; None: train to the end."""
 
+    save_weights: bool = True
+    """Keep the trained weights, for export, predictions and further tests."""
+
+    robustness: str = "none"
+    """One of `ROBUSTNESS`: measured after a cell is scored."""
+
     track: tuple[str, ...] = ()
     """Trackers that are told about each epoch: some of `TRACKERS`."""
 
@@ -62,6 +71,8 @@ class Settings:
                 raise UsageError(f"{option} {value:g}: expected {least} or more")
         if self.on_oom not in ("shrink", "fail"):
             raise UsageError(f"--on-oom {self.on_oom}: expected shrink or fail")
+        if self.robustness not in ROBUSTNESS:
+            raise UsageError(f"--robustness {self.robustness}: expected {', '.join(ROBUSTNESS)}")
         for name in self.track:
             if name not in TRACKERS:
                 raise unknown_name("tracker", name, TRACKERS)

@@ -59,12 +59,13 @@ def train(
         KeyboardInterrupt: a signal asked for it; a checkpoint was written.
     """
     cell, recipe = strategy.cell, strategy.cell.recipe
-    groups = trainable_groups(strategy.model) if recipe.tuning == "gradual" else []
-    train_top(groups, num_trained_groups(recipe, 0, len(groups)))
-    strategy.wrap()  # from here on the weights are the same on all processes
-    loop = _make_loop(strategy, inputs, autocast, clock, progress, saving, on_oom)
-    training = Training(compute_dtype=compute_dtype(cell, loop.model, inputs, autocast))
-    restore_training(loop, training)
+    with clock.span("startup"):
+        groups = trainable_groups(strategy.model) if recipe.tuning == "gradual" else []
+        train_top(groups, num_trained_groups(recipe, 0, len(groups)))
+        strategy.wrap()  # from here on the weights are the same on all processes
+        loop = _make_loop(strategy, inputs, autocast, clock, progress, saving, on_oom)
+        training = Training(compute_dtype=compute_dtype(cell, loop.model, inputs, autocast))
+        restore_training(loop, training)
     first, until = training.epoch, _epochs_to_do(loop)
     if cell.compile != "none" and first < until:
         with clock.span("compile"):
@@ -82,6 +83,8 @@ def train(
         training.step_times_s += loop.timer.read()
         training.step_losses += losses.tolist()
         _check_finite(loop, losses, epoch)
+        with clock.span("idle"):
+            loop.process.wait_for_all()
         with clock.span("evaluate"), nullcontext() if loop.average is None else loop.average.applied():
             average_running_statistics(loop.model, loop.process)
             val_loss, val_accuracy = _select(loop, training)
@@ -91,12 +94,12 @@ def train(
             val_loss=val_loss,
             val_accuracy=val_accuracy,
             lr=_lr(loop, epoch, loop.steps_per_epoch - 1),
-            train_time_s=clock.spans_s["train"] - training.epoch_start_s,
+            train_time_s=clock.train_s() - training.epoch_start_s,
         )
         training.history.append(row)
         progress.epoch(row, loop.steps_per_epoch * recipe.batch_size / row.train_time_s)
         training.epoch, training.step, training.epoch_losses = epoch + 1, 0, None
-        training.epoch_start_s = clock.spans_s["train"]
+        training.epoch_start_s = clock.train_s()
         every = None if saving is None else saving.every_epochs
         if every is not None and (epoch + 1) % every == 0 and epoch + 1 < until:
             save_training(loop, training)
@@ -209,8 +212,9 @@ def _train_epoch(loop: Loop, training: Training) -> Tensor:
         batch = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
         training.lr = _lr(loop, epoch, step)
         set_lr(loop.strategy.optimizer, training.lr)
-        training.epoch_losses[step] = take_gradients(loop, training, batch)
-        loop.strategy.step()
+        with nullcontext() if training.held else loop.clock.span("first_step"):
+            training.epoch_losses[step] = take_gradients(loop, training, batch)
+            loop.strategy.step()
         if not training.held:
             training.held = check_parts(loop.strategy)
             training.peak_before = read_peak(loop.process.device, was_reset=True)

@@ -25,9 +25,11 @@ from harness.precision import Autocast
 from harness.process import Process
 from harness.progress import CellProgress
 from harness.record import EpochRow
+from harness.sampler import Sampler
 from harness.selection import Proxy
 from harness.stopping import Stopping
 from harness.strategy import Held, Strategy
+from harness.usage import Usage
 
 
 @dataclass
@@ -73,6 +75,9 @@ class Training:
     """Seconds of training before this epoch."""
 
     num_resumes: int = 0
+    energies_before: dict[str, float | None] | None = None
+    """That this process's earlier attempts used, as `harness.usage` keeps it; None where there was none."""
+
     compute_dtype: str = "unknown"
     peak_before: PeakMemory | None = None
     """Until after the first step of this attempt, where a new measurement begins."""
@@ -82,6 +87,10 @@ class Training:
 
     is_paused: bool = False
     """It was stopped on purpose before its last epoch, and waits to go on."""
+
+    def used(self, now: Usage) -> Usage:
+        """What this attempt has used until `now`, and the earlier ones with it."""
+        return now if self.energies_before is None else now.added_to(self.energies_before)
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,9 @@ class Saving:
     every_epochs: int | None = None
     until_epoch: int | None = None
     """The training pauses when so many epochs are over; None: it goes on to the end."""
+
+    sampler: Sampler | None = None
+    """Knows the energy used, which the attempts of a training have used together."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +220,7 @@ def _restore(loop: Loop, training: Training, found: Checkpoint) -> None:
     training.epoch_losses = None if own["epoch_losses"] is None else own["epoch_losses"].to(device)
     training.epoch_start_s = state["epoch_start_s"]
     training.num_resumes = state["num_resumes"] + 1
+    training.energies_before = own.get("energies", {})
     loop.clock.carry_over(state["spans_s"], state["wall_s"])
     last = training.history[-1] if training.history else None
     loop.progress.skip(training.epoch * loop.steps_per_epoch + training.step, last)
@@ -255,7 +268,14 @@ def _own_state(loop: Loop, training: Training) -> dict[str, Any]:
         "cuda_rng": torch.cuda.get_rng_state(loop.process.device) if is_cuda else None,
         "epoch_losses": None if losses is None else losses.cpu(),
         "step_times_s": torch.tensor(training.step_times_s, dtype=torch.float64),
+        "energies": _energies(loop, training),
     }
+
+
+def _energies(loop: Loop, training: Training) -> dict[str, float | None]:
+    if loop.saving is None or loop.saving.sampler is None:
+        return {}
+    return training.used(loop.saving.sampler.read()).energies()
 
 
 def _on_host(value: Any) -> Any:

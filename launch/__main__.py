@@ -11,7 +11,7 @@ import typer
 
 from harness.console import EXIT_INTERRUPTED, run_command
 from harness.errors import UsageError
-from harness.settings import TIMEOUT_S, TRACKERS, Settings, check_trackers
+from harness.settings import ROBUSTNESS, TIMEOUT_S, TRACKERS, Settings, check_trackers
 from launch.axes import Axes, takes_axes
 from launch.command import ROOT
 from launch.options import split_list
@@ -101,6 +101,11 @@ def run(
     ] = None,
     shuffle: Annotated[bool, _option("shuffle", HOW, "in a random order, the same every time")] = False,
     then: Annotated[str | None, _option("then", HOW, "a shell command when all is over")] = None,
+    robustness: Annotated[
+        str,
+        _option("robustness", HOW, f"test on corrupted images too: {', '.join(ROBUSTNESS)} (none)"),
+    ] = "none",
+    no_weights: Annotated[bool, _option("no-weights", HOW, "do not keep the trained weights")] = False,
     track: Annotated[str | None, _option("track", HOW, f"any of {', '.join(TRACKERS)} (none)")] = None,
     checkpoint_minutes: Annotated[
         float, _option("checkpoint-minutes", TROUBLE, "time between checkpoints; 0: only when stopped (10)")
@@ -158,6 +163,8 @@ def run(
         checkpoint_minutes=checkpoint_minutes,
         on_oom=on_oom,
         timeout_s=process_timeout,
+        save_weights=not no_weights,
+        robustness=robustness,
         track=split_list(track) or (),
     )
     check_trackers(settings.track)

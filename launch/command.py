@@ -92,11 +92,13 @@ def _options(settings: Settings, job: Job) -> list[str]:
         "checkpoint_epochs": "--checkpoint-epochs",
         "on_oom": "--on-oom",
         "timeout_s": "--timeout",
+        "robustness": "--robustness",
     }
     for name, option in named.items():
         value = getattr(settings, name)
         if value != getattr(usual, name):
             words += [option, str(value)]
+    words += [] if settings.save_weights else ["--no-weights"]
     return words + (["--track", ",".join(settings.track)] if settings.track else [])
 
 

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-_MIB = 2**20
-
-
-@dataclass(frozen=True)
-class Use:
-    """A process that computes on a GPU."""
-
-    pid: int
-    used_mib: float | None
-    """None: the driver does not say, as inside of containers."""
+from harness.nvml import MIB, Use, list_uses, started, text_of
+from harness.usage import Missing
 
 
 @dataclass(frozen=True)
@@ -42,16 +33,13 @@ def list_gpus() -> tuple[list[Gpu], str | None]:
     import pynvml
 
     try:
-        pynvml.nvmlInit()
+        with started() as nvml:
+            try:
+                gpus = [_read(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+            except pynvml.NVMLError as error:
+                return [], f"NVML does not answer: {error}"
     except pynvml.NVMLError as error:
         return [], f"no GPU can be asked for: {error}"
-    try:
-        gpus = [_read(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError as error:
-        return [], f"NVML does not answer: {error}"
-    finally:
-        with suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return gpus, None
@@ -64,23 +52,13 @@ def list_gpus() -> tuple[list[Gpu], str | None]:
     return found, None if found else f"CUDA_VISIBLE_DEVICES={visible} hides all GPUs"
 
 
-def _read(pynvml: Any, index: int) -> Gpu:
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    try:
-        running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    except pynvml.NVMLError:
-        running = []  # not every card tells; then nobody is known to use it
+def _read(nvml: Any, index: int) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    uses = list_uses(nvml, handle)
     return Gpu(
         index=index,
-        uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
-        name=_text(pynvml.nvmlDeviceGetName(handle)),
-        total_mib=pynvml.nvmlDeviceGetMemoryInfo(handle).total / _MIB,
-        processes=tuple(
-            Use(use.pid, None if use.usedGpuMemory is None else use.usedGpuMemory / _MIB) for use in running
-        ),
+        uuid=text_of(nvml.nvmlDeviceGetUUID(handle)),
+        name=text_of(nvml.nvmlDeviceGetName(handle)),
+        total_mib=nvml.nvmlDeviceGetMemoryInfo(handle).total / MIB,
+        processes=() if isinstance(uses, Missing) else tuple(uses),  # not every card tells who uses it
     )
-
-
-def _text(value: str | bytes) -> str:
-    """Older versions of pynvml give bytes."""
-    return value.decode() if isinstance(value, bytes) else value

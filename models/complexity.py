@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 
@@ -28,14 +29,17 @@ def measure_complexity(model: nn.Module, image_size: int) -> Complexity:
     """Count the parameters and FLOPs of a model whose parameters are on the meta device.
 
     Matrix products and convolutions are counted (`torch.utils.flop_counter`); element-wise work is
-    not, as is usual. Parameters that need no gradient have none computed.
+    not, as is usual. Parameters that need no gradient have none computed. Attention counts as its two
+    products, and twice that backward: what a fused kernel computes again is no work of the model's.
     """
     images = torch.empty(2, 3, image_size, image_size, device="meta")  # BatchNorm refuses one image
-    with FlopCounterMode(display=False) as forward_counter:
-        logits = model(images)
     formulas = {torch.ops.aten.convolution_backward: _convolution_backward_flops}
-    with FlopCounterMode(display=False, custom_mapping=formulas) as backward_counter:
-        logits.sum().backward()
+    # torch does not count the fused attention of a CPU, and counts what the others compute again
+    with sdpa_kernel(SDPBackend.MATH):
+        with FlopCounterMode(display=False) as forward_counter:
+            logits = model(images)
+        with FlopCounterMode(display=False, custom_mapping=formulas) as backward_counter:
+            logits.sum().backward()
     forward = forward_counter.get_total_flops() // 2
     return Complexity(count_params(model), forward, forward + backward_counter.get_total_flops() // 2)
 

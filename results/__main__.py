@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.console import run_command
+from results.show import show
 
 RunsFolder = Annotated[
     Path, typer.Argument(metavar="RUNS", help="Folder that holds the runs, such as runs/.")
@@ -19,6 +20,7 @@ _HELP = """Say what stored runs are worth: rank them, or turn them into a table.
 \b
 Examples:
   python -m results leaderboard runs/
+  python -m results show runs/be8502089858
   python -m results csv runs/
   python -m results columns --markdown
 """
@@ -70,6 +72,9 @@ def columns(
     from results.table import columns_markdown, columns_text
 
     typer.echo(columns_markdown() if markdown else columns_text())
+
+
+app.command()(show)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,7 @@ through `Text`, so that rich reads no markup in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
@@ -21,66 +18,26 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.datasets.base import DataProvenance
-from harness.record import Measurements, ModelFacts
+from results.leaderboard_columns import (
+    LEADERBOARD_COLUMNS,
+    SMALLER_PARTS,
+    UNKNOWN,
+    LeaderboardColumn,
+    interval_text,
+    number_text,
+    ran_out_of_memory,
+)
 from results.metrics import CONFIDENCE
-from results.references import Reference, leaderboard_references
+from results.references import leaderboard_references
 from results.score import Score, ranked, vendor_bar_percent
 from results.store import MAX_LINE_LENGTH, Run, StoredRuns, load_runs, one_line
 
-UNKNOWN = "—"
 BELOW_BAR = "*"
-SMALLER_PARTS = "†"
 CIFAR10_TEST_IMAGES = 10_000
 
 _RANK_WIDTH = len("claim")
 _GAP = 2
 """Spaces between two columns of the table."""
-
-
-@dataclass(frozen=True)
-class _Column:
-    header: str
-    importance: int
-    """Columns that do not fit into the width are left out, the highest number first."""
-
-    align: Literal["left", "right"]
-    of_run: Callable[[Run, Score], str]
-    of_reference: Callable[[Reference], str] = lambda _: UNKNOWN
-
-
-_COLUMNS: tuple[_Column, ...] = (
-    _Column("\nmodel", 1, "left", lambda run, _: _model_name(run), lambda entry: entry.name),
-    _Column("\naugment", 2, "left", lambda run, _: run.record.cell.augmentation),
-    _Column("\nprec.", 6, "left", lambda run, _: _precision(run)),
-    _Column("\nseed", 7, "right", lambda run, _: str(run.record.cell.seed)),
-    _Column("\nepochs", 13, "right", lambda run, _: str(run.record.cell.recipe.epochs)),
-    _Column(
-        "accuracy %\n95% interval",
-        3,
-        "left",
-        lambda _, score: f"{score.accuracy_percent:5.2f} {_interval(score)}",
-        lambda entry: f"{entry.accuracy_percent:5.2f}",
-    ),
-    _Column("\nPFLOP", 5, "right", lambda _, score: _number(score.total_train_pflop)),
-    _Column("acc. /\nPFLOP", 4, "right", lambda _, score: _number(score.accuracy_per_pflop)),
-    _Column(
-        "\nparams",
-        8,
-        "right",
-        lambda run, _: _number(_model(run).num_params),
-        lambda entry: _number(entry.num_params),
-    ),
-    _Column("% of GPipe\nparams", 11, "right", lambda _, score: _number(score.share_of_gpipe_params_percent)),
-    _Column("train\ntime", 9, "right", lambda run, _: _train_time(run)),
-    _Column(
-        "images\n/ s",
-        10,
-        "right",
-        lambda run, _: _number(_measured(run).images_per_s),
-    ),
-    _Column("peak memory\nMiB", 12, "right", lambda run, _: _memory(run)),
-    _Column("\ncell", 14, "left", lambda run, _: run.record.cell_id),
-)
 
 
 def print_leaderboard(folder: Path, console: Console) -> None:
@@ -119,7 +76,7 @@ def _print_group(rows: list[tuple[Run, Score]], console: Console) -> None:
     console.print(_table(rows, console.width))
     console.print()
     lines = _caption(_data(first), first.record.cell.league)
-    if any(_ran_out_of_memory(run) for run, _ in rows):
+    if any(ran_out_of_memory(run) for run, _ in rows):
         lines.append(f"{SMALLER_PARTS}: memory ran out, and each batch was taken in more, smaller parts.")
     console.print(Text("\n".join(lines), style="dim"))
     console.print()
@@ -144,13 +101,15 @@ def _print_unranked(stored: StoredRuns, console: Console) -> None:
 
 
 def _table(rows: list[tuple[Run, Score]], width: int) -> Table:
-    cells = {column: [one_line(column.of_run(run, score)) for run, score in rows] for column in _COLUMNS}
+    cells = {
+        column: [one_line(column.of_run(run, score)) for run, score in rows] for column in LEADERBOARD_COLUMNS
+    }
     shown = _fitting(cells, width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("\nrank", justify="right", no_wrap=True)
     for column in shown:
         # Only the names of references, which may wrap, are longer than the column is planned for.
-        table.add_column(column.header, justify=column.align, no_wrap=column is not _COLUMNS[0])
+        table.add_column(column.header, justify=column.align, no_wrap=column is not LEADERBOARD_COLUMNS[0])
     num_clearing = sum(score.clears_vendor_bar for _, score in rows)
     for index in range(len(rows)):
         below = index >= num_clearing
@@ -165,7 +124,7 @@ def _table(rows: list[tuple[Run, Score]], width: int) -> Table:
     return table
 
 
-def _fitting(cells: dict[_Column, list[str]], width: int) -> list[_Column]:
+def _fitting(cells: dict[LeaderboardColumn, list[str]], width: int) -> list[LeaderboardColumn]:
     """The most important columns that fit into `width`, in the order in which they are shown."""
     used = _RANK_WIDTH
     shown = set()
@@ -214,8 +173,8 @@ def _summary(run: Run, score: Score) -> str:
     """What the first row of a table says, as one sentence."""
     data, cell = _data(run), run.record.cell
     best = (
-        f"{cell.model}/{cell.augmentation}, {score.accuracy_percent:.1f}% {_interval(score)}, "
-        f"{_number(score.total_train_pflop)} PFLOP"
+        f"{cell.model}/{cell.augmentation}, {score.accuracy_percent:.1f}% {interval_text(score)}, "
+        f"{number_text(score.total_train_pflop)} PFLOP"
     )
     bar = f"{vendor_bar_percent():g}%"
     if data.dataset != "cifar10":
@@ -239,63 +198,3 @@ def _official_cifar10_test(data: DataProvenance) -> bool:
 def _data(run: Run) -> DataProvenance:
     assert run.record.data is not None
     return run.record.data
-
-
-def _model(run: Run) -> ModelFacts:
-    assert run.record.model is not None
-    return run.record.model
-
-
-def _measured(run: Run) -> Measurements:
-    assert run.record.measurements is not None
-    return run.record.measurements
-
-
-def _interval(score: Score) -> str:
-    return f"[{score.accuracy_low_percent:.1f}, {score.accuracy_high_percent:.1f}]"
-
-
-def _model_name(run: Run) -> str:
-    """The model, and what of it was trained where that was not all."""
-    cell = run.record.cell
-    name = cell.model if cell.recipe.tuning == "all" else f"{cell.model} {cell.recipe.tuning}"
-    return f"{name}{SMALLER_PARTS}" if _ran_out_of_memory(run) else name
-
-
-def _ran_out_of_memory(run: Run) -> bool:
-    found = run.record.in_effect
-    return found is not None and found.accumulation_steps > run.record.cell.accumulation_steps
-
-
-def _precision(run: Run) -> str:
-    cell = run.record.cell
-    strategy = "" if cell.strategy in ("single", "ddp") else f" {cell.strategy}"
-    processes = f"{strategy}×{cell.num_processes}" if cell.num_processes > 1 else ""
-    return f"{cell.precision}{processes}"
-
-
-def _train_time(run: Run) -> str:
-    seconds = _measured(run).train_time_s
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def _memory(run: Run) -> str:
-    """Peak memory, saying which: of the tensors on a GPU, or of the whole process on a CPU."""
-    measured = _measured(run)
-    if measured.peak_allocated_mib is not None:
-        return f"{measured.peak_allocated_mib:,.0f} allocated"
-    return UNKNOWN if measured.peak_resident_mib is None else f"{measured.peak_resident_mib:,.0f} resident"
-
-
-def _number(value: float | None) -> str:
-    """Three significant digits, in thousands (k), millions (M) and so on."""
-    if value is None:
-        return UNKNOWN
-    for suffix in ("", "k", "M", "G"):
-        text = f"{value:#.3g}"
-        if "e+" not in text:
-            return text.rstrip(".") + suffix
-        value /= 1000
-    return f"{value:.3g}T"

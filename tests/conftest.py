@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_nvml import build_nvml
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -44,6 +46,12 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the project's images in {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a libnvidia-ml.so.1 that needs no driver (`fake_nvml.c`)."""
+    return build_nvml(tmp_path_factory.mktemp("nvml"))
 
 
 @pytest.fixture(scope="session", autouse=True)

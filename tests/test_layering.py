@@ -38,6 +38,7 @@ LIGHT = (
     "harness/settings.py",
     "harness/tether.py",
     "harness/augment/names.py",
+    "harness/corruptions/names.py",
     "harness/datasets/base.py",
     "harness/datasets/cache.py",
     "harness/datasets/cifar10.py",

@@ -84,6 +84,7 @@ class Normalizer:
         self, mean: tuple[float, ...], std: tuple[float, ...], image_size: int, device: torch.device
     ) -> None:
         self.image_size = image_size
+        self.mean, self.std = mean, std
         self._mean = 255 * torch.tensor(mean, device=device).view(1, 3, 1, 1)
         self._std = 255 * torch.tensor(std, device=device).view(1, 3, 1, 1)
 

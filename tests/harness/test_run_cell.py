@@ -10,9 +10,9 @@ import torch
 
 from harness.datasets.base import Dataset
 from harness.errors import DivergedError, HardwareError, UsageError
+from harness.preparing import check_cell
 from harness.process import Process
 from harness.record import read_record
-from harness.run_cell import check_cell
 from harness.train import _snapshot
 from harness.training_state import Loop
 from tests.harness.run_helpers import ONE_PROCESS, RunFunction, small_cell

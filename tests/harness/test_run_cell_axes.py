@@ -11,7 +11,7 @@ import torch
 
 from harness.datasets.base import Dataset
 from harness.errors import VerdictError
-from harness.run_cell import check_cell
+from harness.preparing import check_cell
 from models.complexity import measure_complexity
 from models.fast_cnn import proxy_cnn
 from models.registry import MODELS, build_model

@@ -1,5 +1,4 @@
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +8,8 @@ import pytest
 from harness.errors import HardwareError, UsageError
 from launch.gpus import Gpu
 from launch.slots import Slots, find_slots
+from tests.fake_nvml import nvml_environment
 
-SOURCE = Path(__file__).with_name("fake_nvml.c")
 SCRIPT = """
 import json, sys
 from harness.errors import VerdictError
@@ -25,23 +24,10 @@ else:
 """
 
 
-@pytest.fixture(scope="module")
-def nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not shutil.which("gcc"):
-        pytest.skip("needs gcc")
-    folder = tmp_path_factory.mktemp("nvml")
-    library = folder / "libnvidia-ml.so.1"
-    flags = ["-shared", "-fPIC", "-Wall", "-Werror", "-Wl,-soname,libnvidia-ml.so.1"]
-    subprocess.run(["gcc", *flags, "-o", str(library), str(SOURCE)], check=True)
-    return folder
-
-
 def ask(nvml: Path, machine: str, words: str = "[null, null]", **environment: str) -> str:
     """What `find_slots` finds on such a machine, through the real pynvml."""
-    variables = os.environ | {"LD_LIBRARY_PATH": str(nvml), "FAKE_NVML": machine} | environment
-    if "CUDA_VISIBLE_DEVICES" not in environment:
-        variables.pop("CUDA_VISIBLE_DEVICES", None)
     command = [sys.executable, "-c", SCRIPT, words]
+    variables = nvml_environment(nvml, machine, **environment)
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 

@@ -70,7 +70,7 @@ def test_cells_below_the_bar_are_ranked_last_and_marked(make_run: RunFactory, ru
 
 def test_references_are_unranked_claims_at_the_foot(make_run: RunFactory, runs: Path) -> None:
     _make_usual_runs(make_run)
-    shown = _show(runs)
+    shown = _show(runs, width=260)
 
     assert re.findall(r"^claim +(.*?)  ", shown, flags=re.MULTILINE) == [
         "GPipe",

@@ -1,0 +1,150 @@
+"""The few figures of a run, beyond its accuracy, that a table shows, kept beside its predictions.
+
+    derived_scores(run.predictions).ece_percent     # computed
+    kept_scores(run).scores.ece_percent             # from runs/<cell_id>/derived.json, where that is current
+
+`derived.json` may be deleted at any time: it is only there because a table is rebuilt after every cell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import DataError, StorageError
+from harness.files import write_text
+from results.figures import figures_of
+from results.predictions import from_run
+from results.robustness import RobustnessScores, read_robustness
+from results.robustness_file import FILE_NAME as ROBUSTNESS_FILE
+from results.store import Predictions, Run
+
+DERIVED_VERSION = 1
+"""Of `derived.json`; raise it when a figure is added or computed in another way. History: 1, the first."""
+
+_COLUMNS_OF_REASONS = {
+    "top5": "top5_accuracy_percent",
+    "coverage_at_99": "coverage_at_99_percent",
+    "accuracy_at_99_coverage": "accuracy_at_that_coverage_percent",
+}
+
+
+@dataclass(frozen=True)
+class DerivedScores:
+    """The figures of a run that a table shows; see `Figures` for what they mean."""
+
+    nll: float | None
+    brier: float | None
+    ece_percent: float | None
+    ece_equal_mass_percent: float | None
+    temperature: float | None
+    nll_after_temperature: float | None
+    ece_after_temperature_percent: float | None
+    top5_accuracy_percent: float | None
+    worst_class: str | None
+    """The class of lowest recall; of several the first."""
+
+    worst_class_recall_percent: float | None
+    aurc: float | None
+    coverage_at_99_percent: float | None
+    """Share of the test images above the threshold that reaches 99% on the validation images."""
+
+    accuracy_at_that_coverage_percent: float | None
+    reasons: dict[str, str]
+    """Why a figure is None, or what must be known about it, by its name."""
+
+
+def derived_scores(predictions: Predictions) -> DerivedScores:
+    """The figures of a run for a table.
+
+    Args:
+        predictions: of a finished run, as `results.store` checked them.
+    """
+    figures = figures_of(from_run("", None, predictions))
+    before, after, point = figures.calibration, figures.calibration_after, figures.coverage_at_99
+    assert before is not None
+    recalls = [(each.recall, index) for index, each in enumerate(figures.classes) if each.recall is not None]
+    worst_recall, worst = min(recalls)
+    return DerivedScores(
+        nll=before.nll,
+        brier=before.brier,
+        ece_percent=before.ece_percent,
+        ece_equal_mass_percent=before.ece_equal_mass_percent,
+        temperature=None if figures.temperature is None else figures.temperature.temperature,
+        nll_after_temperature=None if after is None else after.nll,
+        ece_after_temperature_percent=None if after is None else after.ece_percent,
+        top5_accuracy_percent=None if figures.top5 is None else figures.top5.percent,
+        worst_class=figures.class_names[worst],
+        worst_class_recall_percent=100 * worst_recall,
+        aurc=figures.aurc,
+        coverage_at_99_percent=None if point is None else point.coverage.percent,
+        accuracy_at_that_coverage_percent=None
+        if point is None or point.accuracy is None
+        else point.accuracy.percent,
+        reasons={_COLUMNS_OF_REASONS.get(name, name): reason for name, reason in figures.reasons.items()},
+    )
+
+
+@dataclass(frozen=True)
+class Derived:
+    """The content of `derived.json`."""
+
+    version: int
+    stamps: dict[str, list[int]]
+    """Size and time of the files that the figures come from: they change when one is written again."""
+
+    scores: DerivedScores
+    robustness: RobustnessScores | None
+    reasons: dict[str, str]
+    """Why a part is None, by its name."""
+
+
+def kept_scores(run: Run) -> Derived:
+    """The figures of a finished run: those that were kept, or, where they are out of date, anew.
+
+    Raises:
+        DataError: the predictions are missing, damaged, or do not fit the record.
+    """
+    path = run.run_dir / "derived.json"
+    stamps = {name: _stamp(run.run_dir / name) for name in ("predictions.npz", ROBUSTNESS_FILE)}
+    try:
+        kept = _checker().validate_json(path.read_bytes())
+        if kept.version == DERIVED_VERSION and kept.stamps == stamps:
+            return kept
+    except (OSError, ValidationError):
+        pass  # never written, by another version, or damaged: it is written again below
+    robustness, reasons = _robustness(run)
+    kept = Derived(DERIVED_VERSION, stamps, derived_scores(run.predictions), robustness, reasons)
+    with contextlib.suppress(StorageError):  # runs that may only be read are worth a table too
+        write_text(path, json.dumps(asdict(kept), indent=1, allow_nan=False) + "\n")
+    return kept
+
+
+def _robustness(run: Run) -> tuple[RobustnessScores | None, dict[str, str]]:
+    """The figures of robustness; a damaged file takes no row out of a table."""
+    try:
+        found = read_robustness(run.run_dir, run.record)
+    except DataError as error:
+        return None, {"robustness": str(error)}
+    if found is None:
+        return None, {"robustness": "not measured: python -m harness.robustness RUN does it"}
+    return found.scores, {}
+
+
+@cache
+def _checker() -> TypeAdapter[Derived]:
+    return TypeAdapter(Derived)
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of a file; [] where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
