@@ -1,6 +1,6 @@
 """What sampling energy and memory costs: training steps with the sampler beside them and without, in turns.
 
-    python -m benchmarks.sampling --model resnet20 --steps 5 --rounds 100
+    python -m benchmarks.sampling --model simple_cnn --batch-size 16 --steps 24 --rounds 60
     python -m benchmarks.sampling --gpu GPU-f8ad...     # ask NVML, though this machine trains on its CPU
 
 The median over many short turns is told, with the middle half, of the time on the clock and, which other
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from statistics import median
 
@@ -56,16 +55,19 @@ def main() -> None:
     processor_s: dict[str, list[float]] = {"sampled": [], "alone": []}
 
     def turn(name: str) -> float:
-        sampler = Sampler(source, args.interval) if name == "sampled" else nullcontext()
-        with sampler as running:
-            if running is not None:
-                running.read()  # it has started
-            start, start_processor = time.perf_counter(), time.process_time()
-            for _ in range(args.steps):
-                step()
-            process.synchronize()
-            processor_s[name].append(time.process_time() - start_processor)
-            return time.perf_counter() - start
+        with Sampler(source, args.interval) as sampler:
+            sampler.read()  # it has started, in the turns without it as well: caches and clocks remember
+            if name == "sampled":
+                return timed(name)
+        return timed(name)
+
+    def timed(name: str) -> float:
+        start, start_processor = time.perf_counter(), time.process_time()
+        for _ in range(args.steps):
+            step()
+        process.synchronize()
+        processor_s[name].append(time.process_time() - start_processor)
+        return time.perf_counter() - start
 
     seconds = in_turns({name: partial(turn, name) for name in processor_s}, args.rounds)
     print(f"{median(seconds['alone']):.3f} s a turn alone; sampling every {args.interval} s adds")

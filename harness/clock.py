@@ -11,6 +11,12 @@ import torch
 
 from harness.process import Process
 
+LEDGER = (
+    *("startup", "data", "compile", "first_step", "train", "evaluate"),
+    *("checkpoint", "write", "latency", "idle"),
+)
+"""The spans of a cell, as the record names them: `startup_time_s` and so on."""
+
 
 class Clock:
     """Seconds spent in each named span since the clock was made; time in an inner span is not the outer's.

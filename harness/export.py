@@ -28,6 +28,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -172,7 +173,7 @@ def _scored_in_training(run: Path, stored: StoredModel, labels: Labels) -> list[
         raise DataError(f"{path}: damaged ({error}): move it away, or run the cell again") from None
     precision, device = stored.record.cell.precision, stored.record.environment
     where = "" if device is None else f", {device.device_type}"
-    return [score(f"as the run was scored ({precision}{where})", logits, labels)]
+    return [score(f"as scored ({precision}{where})", logits, labels)]
 
 
 def _refusal(facts: CardFacts) -> str:
@@ -259,15 +260,22 @@ def _whole_folder(target: Path) -> Iterator[Path]:
 
 
 def _print_summary(facts: CardFacts, target: Path) -> None:
-    table = Table(title=f"{facts.record.cell.label()}: {facts.scored[0].num_images:,} test images")
+    num_images = facts.scored[0].num_images
+    table = Table(
+        title=f"{facts.record.cell.label()}: {num_images:,} test images",
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     table.add_column("form", no_wrap=True)
-    for name in ("MiB", "accuracy, 95% interval", "largest\ndifference", "other\nclass"):
-        table.add_column(name, justify="right")
+    for name in ("MiB", "accuracy", "95% interval", "largest\ndifference", "other\nclass"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in facts.scored:
         table.add_row(
             one.what,
             "" if one.num_bytes is None else f"{one.num_bytes / 2**20:.2f}",
-            one.accuracy_text(),
+            f"{one.num_correct / num_images:.2%}",
+            one.interval_text(),
             "" if one.max_difference is None else f"{one.max_difference:.1e}",
             "" if one.num_disagreements is None else f"{one.num_disagreements:,}",
         )

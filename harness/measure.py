@@ -9,7 +9,7 @@ from statistics import median
 import torch
 
 from harness.cell import WEIGHTS_IN_PARTS
-from harness.clock import Clock
+from harness.clock import LEDGER, Clock
 from harness.memory import largest_of, read_peak
 from harness.peak_flops import Peak, mfu, peak
 from harness.preparing import Prepared
@@ -21,6 +21,11 @@ from harness.training_state import Training
 from harness.usage import Usage, combine
 
 WARMUP_STEPS = 5  # left out of the throughput, but never more than a fifth of the steps
+_REASONS = {
+    "launch_time_s": "the cell was not started by harness/run.py",
+    "weights_mib": "the weights were not kept",
+    "inference_images_per_j": "the energy of the evaluation is missing",
+}
 
 
 def measure(
@@ -50,19 +55,13 @@ def measure(
     if device_peak.flops_per_s is None:
         reasons |= dict.fromkeys(("peak_flops_per_s", "mfu_percent"), device_peak.source)
     warmup = min(WARMUP_STEPS, len(training.step_times_s) // 5)
+    known |= {"inference_images_per_j": _images_per_j(strategy, ready, training, used)}
+    reasons |= {name: _REASONS[name] for name, value in known.items() if value is None}
     spans, wall = clock.spans_s, clock.wall_s()
+    assert set(spans) <= set(LEDGER)
     measurements = Measurements(
         wall_time_s=wall,
-        startup_time_s=spans["startup"],
-        data_time_s=spans["data"],
-        compile_time_s=spans["compile"],
-        first_step_time_s=spans["first_step"],
-        train_time_s=spans["train"],
-        evaluate_time_s=spans["evaluate"],
-        latency_time_s=spans["latency"],
-        write_time_s=spans["write"],
-        checkpoint_time_s=spans["checkpoint"],
-        idle_time_s=spans["idle"],
+        **{f"{name}_time_s": spans[name] for name in LEDGER},
         other_time_s=wall - sum(spans.values()),
         num_steps=len(training.step_times_s),
         num_resumes=training.num_resumes,
@@ -103,6 +102,16 @@ def _mfu_percent(
     steps_per_s, flops_per_step = num_steps / clock.train_s(), ready.facts.total_train_flops // num_steps
     share = mfu(steps_per_s, flops_per_step, process.world_size, device_peak)
     return None if share is None else 100 * share
+
+
+def _images_per_j(strategy: Strategy, ready: Prepared, training: Training, used: Usage) -> float | None:
+    """Images scored in validation and test, by the energy that this took."""
+    if used.evaluate_energy_j is None:
+        return None
+    cell = strategy.cell
+    num_test = len(ready.test_images) * (2 if cell.mirror_tta else 1)
+    passes = 1 if cell.recipe.tuning == "head" else len(training.history)  # of the model, not of its head
+    return (passes * len(ready.val_indices) + num_test) / used.evaluate_energy_j
 
 
 def _latency(strategy: Strategy, ready: Prepared) -> tuple[dict[str, float | None], dict[str, str]]:

@@ -17,6 +17,7 @@ from harness.rapl import POWERCAP, Rapl
 from harness.series import PhaseEnergy, Series
 from harness.usage import (
     COUNTER,
+    EVALUATE,
     INTEGRATED,
     MEASURED,
     RAPL,
@@ -218,7 +219,7 @@ class CpuMeter:
         take(self._energy, at_s, count_j, self._phase)
 
 
-_ENERGY = ("energy_j", "train_energy_j", "energy_method", "mean_power_w")
+_ENERGY = ("energy_j", "train_energy_j", "evaluate_energy_j", "energy_method", "mean_power_w")
 
 
 def energy_values(energy: PhaseEnergy, method: str, measured_s: float) -> dict[str, Any]:
@@ -229,6 +230,7 @@ def energy_values(energy: PhaseEnergy, method: str, measured_s: float) -> dict[s
     return {
         "energy_j": total_j,
         "train_energy_j": energy.phase_j(TRAIN),
+        "evaluate_energy_j": energy.phase_j(EVALUATE),
         "energy_method": method,
         "mean_power_w": total_j / measured_s,
     }

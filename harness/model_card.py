@@ -34,8 +34,12 @@ class Scored:
 
     def accuracy_text(self) -> str:
         """`91.23% (90.66% to 91.77%)`: the share, and its 95% Wilson interval."""
+        return f"{self.num_correct / self.num_images:.2%} ({self.interval_text()})"
+
+    def interval_text(self) -> str:
+        """The 95% Wilson interval."""
         low, high = wilson_interval(self.num_correct, self.num_images)
-        return f"{self.num_correct / self.num_images:.2%} ({low:.2%} to {high:.2%})"
+        return f"{low:.2%} to {high:.2%}"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from harness.preparing import check_cell
 from harness.process import leave_process_group, start_process, use_threads
 from harness.progress import Reporter
 from harness.record import Environment
+from harness.robustness import open_published
 from harness.run_cell import Run, run_cell
 from harness.run_dir import claim, is_finished, pending_cells
 from harness.seeding import use_deterministic_kernels
@@ -63,6 +64,8 @@ def run_cells(
     pending = process.agree(pending_cells(out, cells))
     for cell in pending:
         check_cell(cell, data, process)
+    if settings.robustness != "none":
+        open_published(tuple(data.class_names), settings.data_dir)  # damaged files are better found now
     if process.is_main:
         clear_temporaries(out, STALE_AFTER_S)
     environment = describe_environment(process)

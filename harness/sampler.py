@@ -88,7 +88,8 @@ class Sampler:
 
     def _serve(self, meter: Meter) -> None:
         """Sample, and take what the run hands over, until it says that it is enough."""
-        due_s = time.perf_counter()
+        meter.sample()
+        due_s = time.perf_counter() + self._interval_s
         while True:
             if self._asked is not None:
                 self._asked.answer.set_result(meter.usage())

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
 COUNTER = "counter"
 INTEGRATED = "integrated power"
 RAPL = "RAPL, whole processor packages"
 
-TRAIN = "train"
-"""The phase whose energy is told apart: the span of the clock in which weights are learnt."""
+TRAIN, EVALUATE = "train", "evaluate"
+"""The phases whose energy is told apart: spans of the clock."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Usage:
 
     train_energy_j: float | None = None
     """The part of it in the phase `train`."""
+
+    evaluate_energy_j: float | None = None
+    """The part of it in the phase `evaluate`."""
 
     energy_method: str | None = None
     """`COUNTER`, `INTEGRATED` or `RAPL`."""
@@ -84,24 +87,22 @@ class Usage:
 
     def added_to(self, earlier: Mapping[str, float | None]) -> Usage:
         """With the `energies` of an earlier attempt added; None where that has none."""
-        energy_j = _sum_of_two(self.energy_j, earlier.get("energy_j"))
-        train_energy_j = _sum_of_two(self.train_energy_j, earlier.get("train_energy_j"))
         before_s = earlier.get("measured_s")
         measured_s = self.measured_s + (before_s or 0.0)
-        mean_power_w = None if energy_j is None or before_s is None else energy_j / measured_s
-        added = {"energy_j": energy_j, "train_energy_j": train_energy_j, "mean_power_w": mean_power_w}
+        added = {name: _sum_of_two(getattr(self, name), earlier.get(name)) for name in _ENERGIES}
+        energy_j = added["energy_j"]
+        added["mean_power_w"] = None if energy_j is None or before_s is None else energy_j / measured_s
         lost = [name for name, value in added.items() if value is None and getattr(self, name) is not None]
         return replace(
             self,
-            energy_j=energy_j,
-            train_energy_j=train_energy_j,
-            mean_power_w=mean_power_w,
+            **cast(dict[str, Any], added),
             measured_s=measured_s,
             reasons=self.reasons | dict.fromkeys(lost, "not measured in an earlier attempt of this training"),
         )
 
 
-_ADDED = ("energy_j", "train_energy_j", "measured_s")
+_ENERGIES = ("energy_j", "train_energy_j", "evaluate_energy_j")
+_ADDED = (*_ENERGIES, "measured_s")
 _NOT_MEASURED = ("source", "measured_s", "reasons")
 MEASURED = tuple(name for name in Usage.__dataclass_fields__ if name not in _NOT_MEASURED)
 """The names of everything that may be missing."""
@@ -129,8 +130,7 @@ def combine(usages: Sequence[Usage]) -> Usage:
     if len(usages) == 1:
         return usages[0]
     values: dict[str, Any] = {
-        "energy_j": _over_sources(usages, "energy_j", max, sum),
-        "train_energy_j": _over_sources(usages, "train_energy_j", max, sum),
+        **{name: _over_sources(usages, name, max, sum) for name in _ENERGIES},
         "mean_power_w": _over_sources(usages, "mean_power_w", max, sum),
         "energy_method": _over_ranks(usages, "energy_method", _all_named),
         "gpu_utilization_percent": _over_sources(usages, "gpu_utilization_percent", fmean, fmean),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
 
 import numpy as np
@@ -76,22 +77,26 @@ def jpeg_compression(images_BCHW: Tensor, severity: int, draws: Draws) -> Tensor
 
 def _resize(images_BCHW: Tensor, dim: int, size: int) -> Tensor:
     """Resize one dimension of int32 images; each new pixel is the mean of those whose centres it covers."""
-    scale = images_BCHW.shape[dim] / size
-    places, weights = [], []
-    for place in range(size):
-        centre, reach = (place + 0.5) * scale, 0.5 * max(scale, 1)
-        first = max(int(centre - reach + 0.5), 0)
-        last = min(int(centre + reach + 0.5), images_BCHW.shape[dim])
-        places.append(range(first, last))
-        weights.append(int(0.5 + 2**_FIXED_POINT_BITS / (last - first)))
-    total = torch.full((size,), 2 ** (_FIXED_POINT_BITS - 1), dtype=torch.int32, device=images_BCHW.device)
-    total = total if dim == 3 else total[:, None]
-    for tap in range(max(map(len, places))):
-        where = torch.tensor([row[min(tap, len(row) - 1)] for row in places], device=images_BCHW.device)
-        weight = torch.tensor(
-            [weight if tap < len(row) else 0 for row, weight in zip(places, weights, strict=True)],
-            dtype=torch.int32,
-            device=images_BCHW.device,
-        )
-        total = total + images_BCHW.index_select(dim, where) * (weight if dim == 3 else weight[:, None])
+    total = torch.full_like(images_BCHW[:1, :1, :1, :1], 2 ** (_FIXED_POINT_BITS - 1))
+    for places, weights in _taps(images_BCHW.shape[dim], size):
+        weights = weights.view((-1,) if dim == 3 else (-1, 1)).to(images_BCHW.device)
+        total = total + images_BCHW.index_select(dim, places.to(images_BCHW.device)) * weights
     return total >> _FIXED_POINT_BITS
+
+
+@cache
+def _taps(old_size: int, size: int) -> list[tuple[Tensor, Tensor]]:
+    """For the first, second ... old pixel of every new one: which it is, and its weight in fixed point."""
+    scale = old_size / size
+    reach = 0.5 * max(scale, 1)
+    rows = []
+    for place in range(size):
+        centre = (place + 0.5) * scale
+        # A centre on the border belongs to one side only.
+        rows.append([old for old in range(old_size) if -reach < old + 0.5 - centre <= reach])
+    taps = []
+    for tap in range(max(map(len, rows))):
+        places = [row[min(tap, len(row) - 1)] for row in rows]
+        weights = [int(0.5 + 2**_FIXED_POINT_BITS / len(row)) if tap < len(row) else 0 for row in rows]
+        taps.append((torch.tensor(places), torch.tensor(weights, dtype=torch.int32)))
+    return taps

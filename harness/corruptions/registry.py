@@ -29,8 +29,8 @@ from harness.corruptions.weather import fog, frost, snow
 from harness.errors import UsageError, unknown_name
 from harness.seeding import derive_seed
 
-BLOCK_VALUES = {"cpu": 2**17, "cuda": 2**24}
-"""Grey levels that are worked on at once: on the CPU their floats stay in its cache."""
+CPU_BLOCK_VALUES, BLOCK_VALUES = 2**17, 2**24
+"""Grey levels that are worked on at once, on the CPU and elsewhere: their floats stay in the CPU's cache."""
 
 Distort = Callable[[Tensor, int, Draws], Tensor]
 """Makes uint8 images, or grey levels that may be outside 0 to 255, of uint8 images [B, 3, H, W]."""
@@ -90,7 +90,8 @@ def corrupt(images: Tensor, name: str, severity: int, indices: Tensor) -> Tensor
     assert len(indices) == len(images)
     distort, key = CORRUPTIONS[name].distort, derive_seed(0, "corruption", name, severity)
     corrupted = torch.empty_like(images)
-    block = max(1, BLOCK_VALUES[images.device.type] // max(images[:1].numel(), 1))
+    block_values = CPU_BLOCK_VALUES if images.device.type == "cpu" else BLOCK_VALUES
+    block = max(1, block_values // max(images[:1].numel(), 1))
     for start in range(0, len(images), block):
         rows = slice(start, start + block)
         draws = Draws(key, indices[rows], images.device)

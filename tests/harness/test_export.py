@@ -89,7 +89,7 @@ def test_the_folder_describes_itself(exported: Path, stored: StoredModel, digits
         assert (file["sha256"], file["num_bytes"]) == (sha256(content).hexdigest(), len(content))
     assert set(description["files"]) == names - {"model.json"}
     in_training, torch_fp32, onnx_fp32, int8 = description["scored"]
-    assert in_training["what"] == "as the run was scored (bf16, cpu)"
+    assert in_training["what"] == "as scored (bf16, cpu)"
     assert torch_fp32["num_correct"] == onnx_fp32["num_correct"]
     assert onnx_fp32["num_disagreements"] == 0
     assert onnx_fp32["max_difference"] < 1e-4

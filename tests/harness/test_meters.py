@@ -23,7 +23,7 @@ print(json.dumps(asdict(sampler.read())))
 ONE_SECOND = (("data", 0.5), ("train", 0.5))
 MACHINE = "2;0:self:300;1:self:700"
 NO_COUNTER = "nvmlDeviceGetTotalEnergyConsumption=3"
-ENERGY = ("energy_j", "train_energy_j", "energy_method", "mean_power_w")
+ENERGY = ("energy_j", "train_energy_j", "evaluate_energy_j", "energy_method", "mean_power_w")
 
 
 def sample(
@@ -54,7 +54,11 @@ def test_everything_that_a_gpu_tells_is_measured(of_second: Usage) -> None:
     assert of_second.peak_process_gpu_mib == of_second.sum_process_gpu_mib == 700
     assert of_second.peak_device_gpu_mib == of_second.sum_device_gpu_mib == 2048
     cpu_only = "measured on CPU runs only"
-    assert of_second.reasons == {"peak_tree_mib": cpu_only, "tree_memory_method": cpu_only}
+    assert of_second.reasons == {
+        "evaluate_energy_j": "there was no phase evaluate",
+        "peak_tree_mib": cpu_only,
+        "tree_memory_method": cpu_only,
+    }
 
 
 def test_energy_is_what_the_counter_went_on_by(of_second: Usage) -> None:

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from harness.clock import LEDGER
 from harness.datasets.base import Dataset
 from harness.errors import DivergedError, HardwareError, UsageError
 from harness.preparing import check_cell
 from harness.process import Process
 from harness.record import read_record
+from harness.settings import Settings
+from harness.stored_model import load_stored_model
 from harness.train import _snapshot
 from harness.training_state import Loop
+from results.robustness import read_robustness
 from tests.harness.run_helpers import ONE_PROCESS, RunFunction, small_cell
 
 
@@ -59,11 +63,61 @@ def test_time_ledger_adds_up_to_the_wall_time(run: RunFunction) -> None:
     record, _, steps = run()
     spent = record.measurements
     assert spent is not None
-    named = spent.startup_time_s + spent.data_time_s + spent.train_time_s
-    named += spent.evaluate_time_s + spent.write_time_s + spent.other_time_s
-    assert named == pytest.approx(spent.wall_time_s, rel=1e-6)
-    assert spent.other_time_s >= 0
-    assert steps["time_s"].sum() <= spent.train_time_s
+    named = sum(getattr(spent, f"{name}_time_s") for name in LEDGER)
+    assert named + spent.other_time_s == pytest.approx(spent.wall_time_s, rel=1e-6)
+    assert 0 <= spent.other_time_s < 0.01 * spent.wall_time_s
+    assert spent.first_step_time_s > 0
+    assert steps["time_s"].sum() <= spent.train_time_s + spent.first_step_time_s
+
+
+def test_whatever_is_not_measured_has_a_reason(run: RunFunction) -> None:
+    record, _, _ = run(settings=Settings(save_weights=False))
+    assert record.measurements is not None
+    missing = {name for name, value in record.measurements if value is None}
+    assert missing <= set(record.unavailable), missing - set(record.unavailable)
+    assert all(record.unavailable.values())
+
+
+def test_memory_latency_and_the_share_of_the_peak_are_measured_on_a_cpu(run: RunFunction) -> None:
+    record, _, _ = run()
+    found = record.measurements
+    assert found is not None
+    assert found.peak_tree_mib is not None
+    assert found.peak_resident_mib is not None
+    assert 0 < found.peak_tree_mib < 2 * found.peak_resident_mib
+    assert found.mfu_percent is not None
+    assert 0 < found.mfu_percent < 100
+    assert "measured matrix product" in str(found.peak_flops_source)
+    assert found.latency_batch1_p50_ms is not None
+    assert found.inference_images_per_s is not None
+    assert found.inference_images_per_s > 500 / found.latency_batch1_p50_ms
+    assert found.weights_mib == pytest.approx(0.24, abs=0.05)
+
+
+def test_the_stored_weights_give_the_logits_that_were_scored(
+    run: RunFunction, striped_images: Dataset, tmp_path: Path
+) -> None:
+    _, predictions, _ = run(recipe={"epochs": 3, "ema_decay": 0.9})
+    stored = load_stored_model(tmp_path / "run", torch.device("cpu"))
+    images = torch.from_numpy(striped_images.test.images)
+    with torch.no_grad():
+        logits = stored.module(stored.normalize(images))
+    np.testing.assert_allclose(logits.numpy(), predictions["test_logits"], atol=1e-4)
+
+
+def test_robustness_is_measured_where_it_is_asked_for(run: RunFunction, tmp_path: Path) -> None:
+    record, predictions, _ = run(settings=Settings(robustness="quick"))
+    found = read_robustness(tmp_path / "run", record)
+    assert found is not None
+    assert found.num_images == 61
+    right = predictions["test_logits"].argmax(axis=1) == predictions["test_labels"]
+    assert found.clean_accuracy == right.mean()
+    assert not (tmp_path / "run" / "live.json").exists()
+
+
+def test_weights_are_not_kept_where_that_is_not_wanted(run: RunFunction, tmp_path: Path) -> None:
+    run(settings=Settings(save_weights=False))
+    assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
 def test_the_best_epoch_on_the_validation_images_is_the_one_that_is_scored(run: RunFunction) -> None:

@@ -81,7 +81,7 @@ def test_a_cpu_run_without_counters_has_reasons_for_its_energy() -> None:
     with Sampler(NOWHERE) as sampler:
         pass
     usage = sampler.read()
-    for name in ("energy_j", "train_energy_j", "energy_method", "mean_power_w"):
+    for name in ("energy_j", "train_energy_j", "evaluate_energy_j", "energy_method", "mean_power_w"):
         assert usage.reasons[name].startswith("no RAPL: ")
     assert usage.peak_tree_mib is not None
 

@@ -19,12 +19,14 @@ from harness.usage import (
 )
 
 NO_GPU = Missing("no CUDA device in this run")
+ENERGIES = ("energy_j", "train_energy_j", "evaluate_energy_j")
 
 
 def usage(source: str = "GPU-a", measured_s: float = 10.0, **changes: Any) -> Usage:
     values: dict[str, Any] = {
         "energy_j": 1000.0,
         "train_energy_j": 700.0,
+        "evaluate_energy_j": 200.0,
         "energy_method": COUNTER,
         "mean_power_w": 100.0,
         "gpu_utilization_percent": 80.0,
@@ -60,6 +62,7 @@ def test_energy_is_added_over_the_gpus() -> None:
         [usage("GPU-a"), usage("GPU-b", energy_j=3000.0, train_energy_j=900.0, mean_power_w=300.0)]
     )
     assert (both.energy_j, both.train_energy_j, both.mean_power_w) == (4000, 1600, 400)
+    assert both.evaluate_energy_j == 400
     assert both.energy_method == COUNTER
     assert both.source == "GPU-a, GPU-b"
 
@@ -114,16 +117,16 @@ def test_an_earlier_attempt_is_added() -> None:
     assert both.reasons == {}
 
 
-@pytest.mark.parametrize("earlier", [{}, usage(energy_j=NO_GPU, train_energy_j=NO_GPU).energies()])
+@pytest.mark.parametrize("earlier", [{}, usage(**dict.fromkeys(ENERGIES, NO_GPU)).energies()])
 def test_an_earlier_attempt_without_energy_leaves_none(earlier: dict[str, float | None]) -> None:
     both = usage().added_to(earlier)
-    assert both.energy_j is both.train_energy_j is both.mean_power_w is None
-    assert set(both.reasons) == {"energy_j", "train_energy_j", "mean_power_w"}
+    assert both.energy_j is both.train_energy_j is both.evaluate_energy_j is both.mean_power_w is None
+    assert set(both.reasons) == {*ENERGIES, "mean_power_w"}
     assert both.peak_temperature_c == 60
 
 
 def test_a_reason_of_this_attempt_stays_when_an_earlier_one_is_added() -> None:
-    lacking: dict[str, Any] = dict.fromkeys(("energy_j", "train_energy_j", "mean_power_w"), NO_GPU)
+    lacking: dict[str, Any] = dict.fromkeys((*ENERGIES, "mean_power_w"), NO_GPU)
     assert usage(**lacking).added_to(usage().energies()).reasons == dict.fromkeys(lacking, NO_GPU.reason)
 
 

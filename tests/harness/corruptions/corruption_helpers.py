@@ -20,20 +20,8 @@ class GivenDraws(Draws):
         super().__init__(0, torch.arange(0), torch.device("cpu"))
         self._tensors = list(tensors)
 
-    def _next(self) -> Tensor:
+    def _rows(self, *_: object) -> Tensor:
         return self._tensors.pop(0).clone()
-
-    def normal(self, *shape: int) -> Tensor:
-        return self._next()
-
-    def uniform(self, *shape: int) -> Tensor:
-        return self._next()
-
-    def integers(self, low: int, high: int, *shape: int) -> Tensor:
-        return self._next()
-
-    def poisson(self, means: Tensor) -> Tensor:
-        return self._next()
 
 
 def no_draws() -> Draws:

@@ -64,7 +64,9 @@ def test_values_between_pixels_are_scipys(border: Border, _: str, scipy_mode: st
     for number in range(4):
         for channel in range(3):
             places = (rows[number].numpy(), columns[number].numpy())
-            expected = ndimage.map_coordinates(IMAGES[number, channel].numpy(), places, order=1, mode=scipy_mode)
+            expected = ndimage.map_coordinates(
+                IMAGES[number, channel].numpy(), places, order=1, mode=scipy_mode
+            )
             assert np.allclose(found[number, channel].numpy(), expected)
 
 

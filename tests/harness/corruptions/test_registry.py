@@ -43,24 +43,19 @@ def test_the_pixels_are_those_of_the_original_code_given_the_same_draws(name: st
 
 @pytest.mark.parametrize("name", NAMES)
 def test_images_are_as_far_from_clean_ones_as_the_original_makes_them(name: str) -> None:
-    images, indices = photographs(300, 32, 32), torch.arange(300)
-    expected = reference_rmse("photographs", name)
-    tolerance = 0.005 if name in WITHOUT_DRAW else 0.07  # draws differ: 300 images give so much spread
-    for severity, rmse in enumerate(expected, start=1):
-        assert mean_rmse(corrupt(images, name, severity, indices), images) == pytest.approx(rmse, tolerance)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_images_get_worse_with_severity_where_the_original_makes_them_worse(name: str) -> None:
     images, indices = photographs(100, 32, 32), torch.arange(100)
     expected = reference_rmse("photographs", name)
     rmse = [mean_rmse(corrupt(images, name, severity, indices), images) for severity in range(1, 6)]
-    pairs = list(zip(range(4), range(1, 5), strict=True))
-    clear = [(milder, worse) for milder, worse in pairs if expected[worse] > 1.1 * expected[milder]]
-    assert clear or name in ("elastic_transform", "jpeg_compression")
-    assert all(rmse[worse] > rmse[milder] for milder, worse in clear)
+    # Draws differ: a mean over 100 images has so much spread.
+    assert rmse == pytest.approx(expected, 0.005 if name in WITHOUT_DRAW else 0.12)
+    clearly_worse = [
+        severity for severity in range(1, 5) if expected[severity] > 1.1 * expected[severity - 1]
+    ]
+    assert clearly_worse or name == "elastic_transform"
+    assert all(rmse[severity] > rmse[severity - 1] for severity in clearly_worse)
 
 
+@pytest.mark.slow
 def test_cifar10_is_corrupted_as_much_as_by_the_original(shared_data: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, shared_data / "make_cifar10.py", tmp_path, "--fold"], check=True)
     with (tmp_path / "cifar-10-batches-py" / "test_batch").open("rb") as file:
@@ -75,18 +70,18 @@ def test_cifar10_is_corrupted_as_much_as_by_the_original(shared_data: Path, tmp_
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_result_depends_on_image_and_index_alone(name: str) -> None:
-    images, indices = photographs(60, 32, 32), torch.arange(60) + 1234
+    images, indices = photographs(20, 32, 32), torch.arange(20) + 1234
     whole = corrupt(images, name, 3, indices)
     assert torch.equal(corrupt(images, name, 3, indices), whole)
-    parts = [slice(0, 1), slice(1, 20), slice(20, 60)]
+    parts = [slice(0, 1), slice(1, 8), slice(8, 20)]
     assert torch.equal(torch.cat([corrupt(images[part], name, 3, indices[part]) for part in parts]), whole)
-    order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
     assert torch.equal(corrupt(images[order], name, 3, indices[order]), whole[order])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_image_has_a_draw_of_its_own(name: str) -> None:
-    image = photographs(60, 32, 32)[7:8].expand(4, -1, -1, -1)
+    image = photographs(20, 32, 32)[7:8].expand(4, -1, -1, -1)
     corrupted = corrupt(image, name, 4, torch.tensor([0, 1, 9999, 2**40]))
     num_different = len(torch.unique(corrupted, dim=0))
     assert num_different == (1 if name in WITHOUT_DRAW else 4)
@@ -97,7 +92,7 @@ def test_each_image_has_a_draw_of_its_own(name: str) -> None:
 def test_the_images_are_new_ones_in_the_same_memory_format(
     memory_format: torch.memory_format, name: str
 ) -> None:
-    images = photographs(4, 32, 32).contiguous(memory_format=memory_format)
+    images = photographs(20, 32, 32)[:4].contiguous(memory_format=memory_format)
     before = images.clone()
     corrupted = corrupt(images, name, 5, torch.arange(4))
     assert corrupted.dtype == torch.uint8
@@ -127,7 +122,7 @@ def test_no_images_give_no_images(name: str) -> None:
 def test_levels_are_cut_to_whole_numbers_as_in_the_published_files() -> None:
     images = torch.full((1, 3, 2, 2), 100, dtype=torch.uint8)
     brighter = corrupt(images, "brightness", 1, torch.arange(1))  # 100 + 12.75
-    assert brighter.unique().tolist() == [112]
+    assert torch.unique(brighter).tolist() == [112]
 
 
 def test_an_unknown_name_is_answered_with_near_ones() -> None:
