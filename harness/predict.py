@@ -23,7 +23,7 @@ from harness.classifier import Classifier, open_classifier
 from harness.console import run_command
 from harness.datasets.base import Images
 from harness.datasets.decode import decode_image
-from harness.datasets.imagefolder import _list_files as list_files
+from harness.datasets.imagefolder import list_files
 from harness.datasets.progress import progress
 from harness.errors import DataError, UsageError
 from harness.files import write_text

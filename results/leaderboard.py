@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.datasets.base import DataProvenance
+from harness.interval import CONFIDENCE
 from results.leaderboard_columns import (
     LEADERBOARD_COLUMNS,
     SMALLER_PARTS,
@@ -27,7 +28,6 @@ from results.leaderboard_columns import (
     number_text,
     ran_out_of_memory,
 )
-from results.metrics import CONFIDENCE
 from results.references import leaderboard_references
 from results.score import Score, ranked, vendor_bar_percent
 from results.store import MAX_LINE_LENGTH, Run, StoredRuns, load_runs, one_line

@@ -23,8 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.corruptions.names import MAIN
+from harness.interval import wilson_interval
 from harness.record import Record
-from results.metrics import wilson_interval
 from results.robustness_file import FILE_NAME, Arrays, read_arrays
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from results.metrics import wilson_interval
+from harness.interval import wilson_interval
 from results.references import load_references
 from results.store import Run
 

@@ -152,7 +152,7 @@ def _list_classes(root: Path, split: Path) -> tuple[dict[str, list[str]], int]:
         if not entry.is_dir() or entry.name.startswith("."):
             skipped += 1
             continue
-        files, skipped_here = _list_files(root, entry)
+        files, skipped_here = list_files(root, entry)
         if not files:
             raise DataError(f"{entry}: the folder of a class holds no image: add images or remove it")
         classes[entry.name] = files
@@ -162,7 +162,8 @@ def _list_classes(root: Path, split: Path) -> tuple[dict[str, list[str]], int]:
     return classes, skipped
 
 
-def _list_files(root: Path, folder: Path) -> tuple[list[str], int]:
+def list_files(root: Path, folder: Path) -> tuple[list[str], int]:
+    """The image files anywhere below `folder`, relative to `root`, and how many other entries there were."""
     files = []
     skipped = 0
     for here, subfolders, names in os.walk(folder, onerror=_raise):

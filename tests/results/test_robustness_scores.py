@@ -13,8 +13,8 @@ from rich.console import Console
 from harness.corruptions.names import MAIN
 from harness.errors import DataError
 from harness.files import write_arrays
+from harness.interval import wilson_interval
 from harness.record import Record, read_record
-from results.metrics import wilson_interval
 from results.robustness import Robustness, read_robustness, robustness_table
 from results.robustness_file import FILE_NAME
 from tests.results.conftest import RunFactory
