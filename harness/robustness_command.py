@@ -16,13 +16,11 @@ from rich.text import Text
 
 from harness.asking import Answers, Indices, Ledger
 from harness.corruptions.frost import frost_source
-from harness.datasets.base import Dataset
-from harness.datasets.registry import load_dataset
-from harness.errors import DataError, HardwareError, UsageError
+from harness.errors import HardwareError, UsageError
+from harness.fidelity import load_images_of
 from harness.files import storage_error, write_arrays
 from harness.precision import make_autocast
 from harness.process import Process, use_threads
-from harness.record import Record
 from harness.robustness import (
     FILE_NAME,
     LEVELS,
@@ -59,7 +57,8 @@ def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")],
     level: Annotated[str, typer.Option(help=f"how much: {', '.join(LEVELS)}")] = "quick",
     data_dir: Annotated[
-        Path | None, typer.Option(help="where CIFAR-10 is, and CIFAR-10-C (data/ in the project)")
+        Path | None,
+        typer.Option(help="where CIFAR-10 and CIFAR-10-C are (data/), or where an image folder is now"),
     ] = None,
     allow_unofficial_data: Annotated[
         bool, typer.Option("--allow-unofficial-data", help="take CIFAR-10 files that are not the published")
@@ -76,8 +75,7 @@ def command(
     cell = stored.record.cell
     autocast = make_autocast(cell.precision, process.device)
     folder = data_dir or Path(__file__).resolve().parent.parent / "data"
-    data = load_dataset(cell.dataset, folder, cell.image_size, allow_unofficial_data, quiet=False)
-    check_same_images(stored.record, data)
+    data = load_images_of(stored.record, folder, data_dir, allow_unofficial_data)
     published = open_published(stored.class_names, folder)
     console = Console()
     with _bar(console, num_pieces(level, published)) as bar:
@@ -119,21 +117,6 @@ def choose_device(name: str | None) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise HardwareError("--device cuda: torch finds no CUDA device here: use --device cpu")
     return torch.device(name, 0) if name == "cuda" else torch.device(name)
-
-
-def check_same_images(record: Record, data: Dataset) -> None:
-    """Refuse test images that are not those of the record.
-
-    Raises:
-        DataError: they differ.
-    """
-    expected, found = record.data, data.provenance.test_fingerprint
-    if expected is None or expected.test_fingerprint != found:
-        there = "none" if expected is None else expected.test_fingerprint[:8]
-        raise DataError(
-            f"{data.provenance.source}: its test images (fingerprint {found[:8]}) are not those that the run "
-            f"was scored on ({there}): name the folder that it used with --data-dir"
-        )
 
 
 class FileLedger(Ledger):

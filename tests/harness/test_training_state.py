@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from harness.datasets.base import Dataset
 from harness.errors import StorageError
 from harness.live import live_path, read_live
 from harness.progress import CellProgress
+from harness.sampler import Sampler
 from harness.settings import Settings
+from harness.usage import Usage, nothing_measured
 from models.registry import build_model
 from tests.harness.run_helpers import RunFunction, run_in
 
@@ -126,9 +129,33 @@ def test_the_times_of_both_attempts_add_up(run: RunFunction, stop_after: Stop) -
     record, _, steps = run("stopped")
     measured = record.measurements
     assert measured is not None
-    assert measured.train_time_s >= steps["time_s"].sum() * 0.99
-    assert sum(row.train_time_s for row in record.history) == pytest.approx(measured.train_time_s)
+    assert measured.train_time_s + measured.first_step_time_s >= steps["time_s"].sum() * 0.99
+    in_epochs = sum(row.train_time_s for row in record.history)
+    assert in_epochs == pytest.approx(measured.train_time_s + measured.first_step_time_s)
     assert 0 <= measured.other_time_s < 0.1 * measured.wall_time_s
+
+
+def test_the_energy_of_both_attempts_adds_up(
+    run: RunFunction, stop_after: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SteadySampler(Sampler):
+        """Each attempt uses 100 J in 4 s, 80 J of them for training."""
+
+        def read(self) -> Usage:
+            used = nothing_measured("this host", "not read")
+            values = {"energy_j": 100.0, "train_energy_j": 80.0, "mean_power_w": 25.0}
+            reasons = {name: why for name, why in used.reasons.items() if name not in values}
+            return replace(used, measured_s=4.0, reasons=reasons, **cast(Any, values))
+
+    monkeypatch.setattr("harness.run_cell.Sampler", SteadySampler)
+    stop_after(STEPS_PER_EPOCH + 1)
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped")
+    record, _, _ = run("stopped")
+    measured = record.measurements
+    assert measured is not None
+    assert (measured.energy_j, measured.train_energy_j, measured.mean_power_w) == (200, 160, 25)
+    assert record.unavailable["evaluate_energy_j"] == "not read"
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
