@@ -44,7 +44,7 @@ def rank_of(worker: psutil.Process) -> int:
 
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_process_that_hangs_is_named_and_ended(tmp_path: Path, rank: int) -> None:
-    child = start([*TORCHRUN, SCRIPT, *CELL, *OFTEN, "--timeout", "5"], tmp_path)
+    child = start([*TORCHRUN, SCRIPT, *CELL, *OFTEN, "--timeout", "10"], tmp_path)
     assert wait_for_step(child, tmp_path, 0)
     (lost,) = (worker for worker in workers_of(child) if rank_of(worker) == rank)
     lost.send_signal(signal.SIGSTOP)

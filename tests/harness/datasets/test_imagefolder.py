@@ -261,5 +261,6 @@ def test_decoding_that_was_killed_is_done_again(root: Path, cache_dir: Path) -> 
         assert child.stdout is not None
         assert child.stdout.readline() == "half\n"
         child.kill()
+        child.wait()
     assert seeds(load(root).train.images) == [2, 3, 4, 1, 0]
     assert sorted(entry.suffix for entry in cache_dir.iterdir()) == ["", ".lock"]
