@@ -66,7 +66,7 @@ def main() -> None:
         mirrored = run.scores.test_tta_accuracy_percent
         assert mirrored is not None
         accuracies.append(mirrored if args.tta else run.scores.test_accuracy_percent)
-        times_s.append(run.record.measurements.train_time_s)
+        times_s.append(run.record.measurements.training_time_s)
         print(f"seed {run.record.cell.seed}: {accuracies[-1]:.2f}% in {times_s[-1]:.0f} s of training")
     spread = f" ± {stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
     verdict = "reaches" if mean(accuracies) >= args.target else "does not reach"

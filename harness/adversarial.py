@@ -66,6 +66,7 @@ def pgd(
     epsilon: float = EPSILON,
     step: float = STEP,
     num_steps: int = NUM_STEPS,
+    beat: Callable[[], None] | None = None,
 ) -> Tensor:
     """Images after `num_steps` steps of `step` from a random start, within `epsilon` and 0..1.
 
@@ -79,12 +80,15 @@ def pgd(
         epsilon: largest change, for pixels of 0..1.
         step: likewise of one step.
         num_steps: how many.
+        beat: called after each of them, as a sign of life.
     """
     low, high = (pixels - epsilon).clamp(min=0), (pixels + epsilon).clamp(max=1)
     found = pixels + epsilon * random_start(indices, pixels)
     found = torch.clamp(found, low, high)
     for _ in range(num_steps):
         found = torch.clamp(found + step * _gradient(model, normalize, found, labels).sign(), low, high)
+        if beat is not None:
+            beat()
     return found
 
 
@@ -117,7 +121,7 @@ def attack(
         indices: of each of them in its data set, [N].
         normalize: from uint8 to model input, differentiable in float pixels of 0..255.
         process: who else attacks.
-        beat: called after each batch, as a sign of life.
+        beat: called after each step, as a sign of life.
     """
     model.eval()
     own = torch.arange(process.rank, len(images), process.world_size)
@@ -130,7 +134,7 @@ def attack(
         batch = own[start : start + batch_size]
         try:
             with _full_precision(process.device):
-                logits = _attack_batch(model, images, indices, normalize, batch)
+                logits = _attack_batch(model, images, indices, normalize, batch, beat)
         except Exception as error:
             if batch_size == 1 or not is_out_of_memory(error):
                 raise
@@ -141,8 +145,6 @@ def attack(
         confidence[:, place], predicted[:, place] = logits.softmax(dim=-1).max(dim=-1)
         num_attacked[place] += 1
         start += batch_size
-        if beat is not None:
-            beat()
     for tensor in (predicted, confidence, num_attacked):
         process.sum(tensor)
     assert bool((num_attacked == 1).all()), "an image was attacked twice or not at all"
@@ -155,11 +157,12 @@ def _attack_batch(
     indices: np.ndarray[Any, np.dtype[np.int64]],
     normalize: Preprocess,
     places: Tensor,
+    beat: Callable[[], None] | None,
 ) -> Tensor:
     """Logits [3, B, C] of the images at `places`: as they are, after FGSM, after PGD."""
     pixels, labels = images.gather(places).float() / 255, images.labels_of(places)
     by_fgsm = fgsm(model, normalize, pixels, labels)
-    by_pgd = pgd(model, normalize, pixels, labels, torch.from_numpy(indices)[places])
+    by_pgd = pgd(model, normalize, pixels, labels, torch.from_numpy(indices)[places], beat=beat)
     with torch.no_grad():
         return torch.stack([model(normalize(255 * found)).float() for found in (pixels, by_fgsm, by_pgd)])
 

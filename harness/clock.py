@@ -21,10 +21,11 @@ LEDGER = (
 class Clock:
     """Seconds spent in each named span since the clock was made; time in an inner span is not the outer's.
 
-    `tell` is called with the name of a span when its time begins, also again after an inner one.
+    `tell` is called with the name of a span when its time begins, also again after an inner one, and with
+    None where none is open.
     """
 
-    def __init__(self, process: Process, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(self, process: Process, tell: Callable[[str | None], None] | None = None) -> None:
         self._process = process
         self._tell = tell
         self._start = self._since = time.perf_counter()
@@ -61,7 +62,7 @@ class Clock:
         if self._open is not None:
             self.spans_s[self._open] += now - self._since
         self._open, self._since = name, now
-        if name is not None and self._tell is not None:
+        if self._tell is not None:
             self._tell(name)
 
 

@@ -100,7 +100,7 @@ def command(
     """Export a run and end with an exit code."""
     if int8 not in MODES:
         raise unknown_name("--int8", int8, MODES)
-    target = run / "export" if out is None else out
+    target = (run / "export" if out is None else out).resolve()
     _check_target(target)
     for name in PACKAGES:
         load_package(name)  # better now than after the test set
@@ -233,10 +233,20 @@ def _description(facts: CardFacts, folder: Path) -> dict[str, Any]:
 
 def _check_target(target: Path) -> None:
     """Refuse to replace what is not an earlier export."""
-    if target.is_dir() and any(target.iterdir()) and not (target / _JSON).is_file():
-        raise UsageError(f"--out {target}: there are other files in this folder: name a new one")
     if target.exists() and not target.is_dir():
         raise UsageError(f"--out {target}: is a file: name a folder")
+    there = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    if not there <= _exported(target) or target == target.parent:
+        raise UsageError(f"--out {target}: there are other files in this folder: name a new one")
+
+
+def _exported(target: Path) -> set[str]:
+    """The names of the files that an earlier export has put there."""
+    try:
+        said = json.loads((target / _JSON).read_bytes())
+        return {_JSON, *said["files"]} if said["format"] == FORMAT and said["cell_id"] else set()
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()
 
 
 @contextmanager

@@ -23,14 +23,17 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from harness.call_times import CALLS_FOR_P99, LatencyRow, measure_latency
 from harness.console import run_command
-from harness.errors import HardwareError, UsageError, unknown_name
+from harness.errors import HardwareError, MemoryShortError, UsageError, unknown_name
 from harness.latency_backends import Backend, Batches, compiled, eager, make_batches, onnx
 from harness.onnx_model import export_onnx, load_package
+from harness.out_of_memory import is_out_of_memory
 from harness.process import use_threads
 from harness.quantize import quantize_int8
 from harness.stored_model import StoredModel, load_stored_model
@@ -77,10 +80,15 @@ def command(
     use_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
     stored = load_stored_model(run, device)
-    batches = make_batches(sizes, stored.source_size, device)
-    with tempfile.TemporaryDirectory(prefix="verdict-latency-") as folder:
-        ready, problems = _start(names, run, stored, batches, device, Path(folder))
-        results = measure_backends(ready, sizes, seconds)
+    try:
+        batches = make_batches(sizes, stored.source_size, device)
+        with tempfile.TemporaryDirectory(prefix="verdict-latency-") as folder:
+            ready, problems = _start(names, run, stored, batches, device, Path(folder))
+            results = measure_backends(ready, sizes, seconds)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryShortError(f"--batch-sizes {batch_sizes}: memory ran out: try smaller ones") from None
     if as_json:
         print(json.dumps(as_values(results, problems), indent=1))
         return
@@ -97,15 +105,15 @@ def _start(
 ) -> tuple[list[Backend], dict[str, str]]:
     """The backends that this machine has, and why it does not have the others."""
     exported = folder / "model.onnx"
-    if {"onnx", "int8"} & set(names):
-        on_cpu = stored if device.type == "cpu" else load_stored_model(run, torch.device("cpu"))
-        export_onnx(on_cpu, exported)
     ready: list[Backend] = []
     problems: dict[str, str] = {}
     for name in names:
         try:
+            if name in ("onnx", "int8") and not exported.exists():
+                on_cpu = stored if device.type == "cpu" else load_stored_model(run, torch.device("cpu"))
+                export_onnx(on_cpu, exported)
             ready.append(_backend(name, stored, batches, device, exported))
-        except HardwareError as error:
+        except (HardwareError, UsageError) as error:
             problems[name] = str(error)
     return ready, problems
 
@@ -160,11 +168,9 @@ def speedup(row: LatencyRow, results: list[Latency]) -> float | None:
 
 def as_table(results: list[Latency], title: str) -> Table:
     """The rows by batch size, each held against `eager`."""
-    table = Table(title=title)
-    for name in ("batch", "backend", "precision", "device", "threads", "p50 ms", "p90 ms", "p99 ms"):
-        table.add_column(name, justify="left" if name in ("backend", "precision", "device") else "right")
-    table.add_column("images/s", justify="right")
-    table.add_column("vs eager", justify="right")
+    table = Table(title=Text(title), caption=Text(_places(results)), box=SIMPLE_HEAD)
+    for name in ("batch", "backend", "precision", "p50 ms", "p90 ms", "p99 ms", "images/s", "vs eager"):
+        table.add_column(name, justify="left" if name in ("backend", "precision") else "right", no_wrap=True)
     for index in range(len(results[0].rows) if results else 0):
         for latency in results:
             row, faster = latency.rows[index], speedup(latency.rows[index], results)
@@ -172,8 +178,6 @@ def as_table(results: list[Latency], title: str) -> Table:
                 str(row.batch_size),
                 latency.backend,
                 latency.precision,
-                latency.device,
-                str(latency.threads),
                 _number(row.p50_ms),
                 _number(row.p90_ms),
                 _number(row.p99_ms),
@@ -182,6 +186,12 @@ def as_table(results: list[Latency], title: str) -> Table:
             )
         table.add_section()
     return table
+
+
+def _places(results: list[Latency]) -> str:
+    """Where the backends ran, and what the table does not say."""
+    places = {f"{latency.device}, {latency.threads} thread(s)" for latency in results}
+    return f"on {' and '.join(sorted(places))}; —: fewer than {CALLS_FOR_P99} calls"
 
 
 def as_values(results: list[Latency], problems: dict[str, str]) -> dict[str, Any]:
@@ -217,7 +227,7 @@ def as_values(results: list[Latency], problems: dict[str, str]) -> dict[str, Any
 
 def _number(value_ms: float | None) -> str:
     if value_ms is None:
-        return f"< {CALLS_FOR_P99} calls"
+        return "—"
     return f"{value_ms:,.3g}" if value_ms < 100 else f"{value_ms:,.0f}"
 
 

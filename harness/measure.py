@@ -21,10 +21,15 @@ from harness.training_state import Training
 from harness.usage import Usage, combine
 
 WARMUP_STEPS = 5  # left out of the throughput, but never more than a fifth of the steps
+_LATENCIES = (
+    *("latency_batch1_p50_ms", "latency_batch1_p99_ms"),
+    *("inference_images_per_s", "inference_batch_size", "inference_threads"),
+)
 _REASONS = {
     "launch_time_s": "the cell was not started by harness/run.py",
     "weights_mib": "the weights were not kept",
-    "inference_images_per_j": "the energy of the evaluation is missing",
+    "inference_images_per_j": "no energy of the evaluation, or of one in which features were computed again",
+    "mfu_percent": "no peak is known, or features were computed again after a stop",
 }
 
 
@@ -53,9 +58,12 @@ def measure(
         device_peak = peak(process.device, cell.precision, torch.get_num_threads())
         answers, why_no_answers = _latency(strategy, ready)
     if device_peak.flops_per_s is None:
-        reasons |= dict.fromkeys(("peak_flops_per_s", "mfu_percent"), device_peak.source)
+        reasons["peak_flops_per_s"] = device_peak.source
     warmup = min(WARMUP_STEPS, len(training.step_times_s) // 5)
-    known |= {"inference_images_per_j": _images_per_j(strategy, ready, training, used)}
+    known |= {
+        "inference_images_per_j": _images_per_j(strategy, ready, training, used),
+        "mfu_percent": _mfu_percent(strategy, ready, training, clock, device_peak),
+    }
     reasons |= {name: _REASONS[name] for name, value in known.items() if value is None}
     spans, wall = clock.spans_s, clock.wall_s()
     assert set(spans) <= set(LEDGER)
@@ -69,7 +77,6 @@ def measure(
         images_per_s=cell.recipe.batch_size / median(training.step_times_s[warmup:]),
         peak_flops_per_s=device_peak.flops_per_s,
         peak_flops_source=device_peak.source,
-        mfu_percent=_mfu_percent(ready, training, clock, process, device_peak),
         **known,
         **memory,
         **{name: value for name, value in asdict(used).items() if name in Measurements.model_fields},
@@ -91,22 +98,24 @@ def _memory(
         "peak_allocated_mib": whole.allocated_mib,
         "peak_reserved_mib": whole.reserved_mib,
     }
-    return {name: _largest(value, process) for name, value in values.items()}, dict(whole.reasons)
+    reasons = {"later_peak_mib": "this system cannot reset the peak of a running process"} | whole.reasons
+    found = {name: _largest(value, process) for name, value in values.items()}
+    return found, {name: reasons[name] for name, value in found.items() if value is None}
 
 
 def _mfu_percent(
-    ready: Prepared, training: Training, clock: Clock, process: Process, device_peak: Peak
+    strategy: Strategy, ready: Prepared, training: Training, clock: Clock, device_peak: Peak
 ) -> float | None:
     """Of the whole training: images of progressive resizing count with the FLOPs that they took."""
-    num_steps = len(training.step_times_s)
-    steps_per_s, flops_per_step = num_steps / clock.train_s(), ready.facts.total_train_flops // num_steps
-    share = mfu(steps_per_s, flops_per_step, process.world_size, device_peak)
+    if _computed_features_again(strategy, training):
+        return None
+    share = mfu(ready.facts.total_train_flops / clock.train_s(), strategy.process.world_size, device_peak)
     return None if share is None else 100 * share
 
 
 def _images_per_j(strategy: Strategy, ready: Prepared, training: Training, used: Usage) -> float | None:
     """Images scored in validation and test, by the energy that this took."""
-    if used.evaluate_energy_j is None:
+    if used.evaluate_energy_j is None or _computed_features_again(strategy, training):
         return None
     cell = strategy.cell
     num_test = len(ready.test_images) * (2 if cell.mirror_tta else 1)
@@ -114,14 +123,19 @@ def _images_per_j(strategy: Strategy, ready: Prepared, training: Training, used:
     return (passes * len(ready.val_indices) + num_test) / used.evaluate_energy_j
 
 
+def _computed_features_again(strategy: Strategy, training: Training) -> bool:
+    """Whether a linear probe has taken time and energy, in each attempt, for features that count once."""
+    return strategy.cell.recipe.tuning == "head" and training.num_resumes > 0
+
+
 def _latency(strategy: Strategy, ready: Prepared) -> tuple[dict[str, float | None], dict[str, str]]:
     """How fast the whole model answers on one device, or why that was not measured."""
-    names = ("latency_batch1_p50_ms", "latency_batch1_p99_ms", "inference_images_per_s")
     if strategy.cell.strategy in WEIGHTS_IN_PARTS:
-        return {}, dict.fromkeys(names, "no process has all weights: see python -m harness.latency")
+        return {}, dict.fromkeys(_LATENCIES, "no process has all weights: see python -m harness.latency")
     found = quick_latency(ready.model, ready.test_images, ready.normalize, ready.autocast, strategy.process)
-    values = {name: getattr(found, name) for name in (*names, "inference_batch_size")}
-    return values | {"inference_threads": found.threads}, found.reasons
+    if isinstance(found, str):
+        return {}, dict.fromkeys(_LATENCIES, found)
+    return {name: getattr(found, name) for name in _LATENCIES}, found.reasons
 
 
 def _largest(value: float | None, process: Process) -> float | None:

@@ -6,6 +6,8 @@ here.
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -225,5 +227,6 @@ def _licence() -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """Text that stays in its line and its cell of a table."""
-    return " ".join(str(value).split()).replace("|", "\\|")
+    """Text that is nothing but text in Markdown, and stays in its line and its cell of a table."""
+    line = html.escape(" ".join(str(value).split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", line)

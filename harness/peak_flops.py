@@ -142,9 +142,7 @@ def peak_by_name(name: str, precision: Precision) -> Peak:
     return Peak(tflops * 1e12, sheet.source)
 
 
-def mfu(
-    images_per_s: float | None, train_flops_per_image: int, num_processes: int, device_peak: Peak
-) -> float | None:
+def mfu(flops_per_s: float | None, num_processes: int, device_peak: Peak) -> float | None:
     """Model FLOPs utilisation: the share of all devices' peak that the model's own FLOPs take, 0 to 1.
 
     As in PaLM (Chowdhery et al. 2022, arXiv 2204.02311, appendix B): what is observed is the throughput, and
@@ -153,14 +151,14 @@ def mfu(
     what is trained, so that a frozen layer takes no gradient of its weights.
 
     Args:
-        images_per_s: trained on by all processes together; None: not measured.
-        train_flops_per_image: forward and backward.
+        flops_per_s: images trained on per second, by all processes together, times the FLOPs of one; None:
+            not measured.
         num_processes: each with a device of its own; the devices are alike.
         device_peak: of one of them.
     """
-    if images_per_s is None or device_peak.flops_per_s is None:
+    if flops_per_s is None or device_peak.flops_per_s is None:
         return None
-    return images_per_s * train_flops_per_image / (num_processes * device_peak.flops_per_s)
+    return flops_per_s / (num_processes * device_peak.flops_per_s)
 
 
 def measured_peak(precision: Precision, device: torch.device, threads: int | None = None) -> float:

@@ -29,14 +29,14 @@ class QuickLatency:
     latency_batch1_p99_ms: float | None
     inference_images_per_s: float
     inference_batch_size: int
-    threads: int
+    inference_threads: int
     reasons: dict[str, str]
     """Why a value is None, by its name."""
 
 
 def quick_latency(
     model: nn.Module, samples: Samples, normalize: Preprocess, autocast: Autocast, process: Process
-) -> QuickLatency:
+) -> QuickLatency | str:
     """Latency of one image and throughput of a batch, in two seconds or the few calls that take longer.
 
     The first process measures, alone, and the others wait: for weights that are whole on it.
@@ -47,15 +47,19 @@ def quick_latency(
         normalize: as in training.
         autocast: as in training.
         process: who waits.
+
+    Returns:
+        The figures, or why there are none.
     """
-    measured: QuickLatency | None = None
+    measured: QuickLatency | str = "measured by the main process"
     if process.is_main:
         model.eval()
         batch_size = min(BATCH_SIZE, max(1, EVALUATION_BATCH_SIZE * 32**2 // normalize.image_size**2))
-        measured = _quick(model, samples, normalize, autocast, process, min(batch_size, len(samples)))
-    agreed = process.agree(measured)
-    assert agreed is not None, "the main process measured"
-    return agreed
+        try:
+            measured = _quick(model, samples, normalize, autocast, process, min(batch_size, len(samples)))
+        except Exception as error:  # noqa: BLE001  # must not end a training that is over, nor leave others waiting
+            measured = f"measuring failed: {type(error).__name__}: {error}"
+    return process.agree(measured)
 
 
 def _quick(
@@ -66,18 +70,21 @@ def _quick(
     process: Process,
     batch_size: int,
 ) -> QuickLatency:
-    batches = {
-        size: samples.gather(torch.arange(size, device=samples.index_device)) for size in {1, batch_size}
-    }
-    call = classify(model, normalize, autocast, batches)
-    limits: dict[str, Any] = {"synchronize": process.synchronize, "max_time_s": _TIME_S}
-    try:
-        (one,) = measure_latency(call, [1], min_time_s=0.2, **limits)
-        (many,) = measure_latency(call, [batch_size], min_calls=10, min_time_s=0.4, **limits)
-    except Exception as error:
-        if batch_size == 1 or not is_out_of_memory(error):
-            raise
-        return _quick(model, samples, normalize, autocast, process, batch_size // 2)
+    one = many = None
+    while many is None:
+        batches = {
+            size: samples.gather(torch.arange(size, device=samples.index_device)) for size in {1, batch_size}
+        }
+        call = classify(model, normalize, autocast, batches)
+        limits: dict[str, Any] = {"synchronize": process.synchronize, "max_time_s": _TIME_S}
+        try:
+            (one,) = measure_latency(call, [1], min_time_s=0.2, **limits)
+            (many,) = measure_latency(call, [batch_size], min_calls=10, min_time_s=0.4, **limits)
+        except Exception as error:
+            if batch_size == 1 or not is_out_of_memory(error):
+                raise
+            batch_size //= 2  # and not before the error, which holds on to the batches, is gone
+    assert one is not None
     reasons = {"latency_batch1_p99_ms": one.p99_reason} if one.p99_reason else {}
     threads = torch.get_num_threads()
     return QuickLatency(one.p50_ms, one.p99_ms, many.images_per_s, batch_size, threads, reasons)

@@ -25,6 +25,12 @@ from harness.errors import DataError, UsageError
 from harness.files import write_text
 from harness.recipe import first_problem
 
+RESERVES = (".reserved", ".weights.reserved")
+"""Files in the folder of a run that take up the disk space of its results until they are written."""
+
+ROBUSTNESS_FILE = "robustness.npz"
+"""In the folder of a run: what its model answered to changed images."""
+
 LOG_TAIL_LINES = 20
 """Of a failure, kept in its record."""
 
@@ -184,6 +190,16 @@ class Measurements(_Value):
 
     weights_mib: float | None = None
     """The stored weights on disk."""
+
+    @property
+    def throttling(self) -> str | None:
+        """What held the clocks down, `none` where nothing did; None where that is not known."""
+        return None if self.throttle_reasons is None else "; ".join(self.throttle_reasons) or "none"
+
+    @property
+    def training_time_s(self) -> float:
+        """All steps, the first one of each attempt included."""
+        return self.first_step_time_s + self.train_time_s
 
 
 class ModelFacts(_Value):

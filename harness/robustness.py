@@ -30,15 +30,15 @@ from harness.corruptions.registry import corrupt
 from harness.datasets.base import ImageSet
 from harness.datasets.device_loader import DeviceImages
 from harness.datasets.shifted import CLASS_NAMES, Cifar10C, Cifar101, open_cifar10_1, open_cifar10_c
-from harness.errors import unknown_name
+from harness.errors import DataError, unknown_name
 from harness.files import write_arrays
 from harness.precision import Autocast
 from harness.process import Process
+from harness.record import ROBUSTNESS_FILE
 from harness.shifts import CHANGES, Change
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
-FILE_NAME = "robustness.npz"
 FORMAT = 1
 """Of `robustness.npz`. History: 1, the first (2026-11)."""
 
@@ -72,6 +72,12 @@ class Published:
 
     cifar10_c: Cifar10C | None = None
     cifar10_1: Cifar101 | None = None
+
+    def name(self) -> str:
+        """Which of them there are."""
+        corruptions = "" if self.cifar10_c is None else ", ".join(self.cifar10_c.names)
+        version = "" if self.cifar10_1 is None else self.cifar10_1.version
+        return f"CIFAR-10-C: {corruptions or 'none'}; CIFAR-10.1: {version or 'none'}"
 
 
 def open_published(class_names: tuple[str, ...], data_dir: Path) -> Published:
@@ -116,12 +122,14 @@ def measure_robustness(
 
     Raises:
         UsageError: there is no such level.
+        DataError: the processes have different published images, or frost from different sources.
         DivergedError: the model gives logits that are not finite.
     """
     if level == "none":
         return {}
     chosen = choose_level(level)
     published = published or Published()
+    _check_agreement(published, process)
     ask = Asking(model, normalize, autocast, process, beat, in_parts, ledger or Ledger())
     indices = spread(len(test.labels), chosen.num_images)
     images, labels = DeviceImages(test, indices, process.device), test.labels[indices]
@@ -143,6 +151,13 @@ def measure_robustness(
     }
 
 
+def _check_agreement(published: Published, process: Process) -> None:
+    """Refuse processes that would ask about different images: each waits for the others at every piece."""
+    found = process.agree(process.gather(f"{published.name()}; frost: {frost_source()}"))
+    if len(set(found)) > 1:
+        raise DataError(f"the machines do not have the same images: {' and '.join(sorted(set(found)))}")
+
+
 def write_robustness(run_dir: Path, arrays: Arrays) -> None:
     """Keep what `measure_robustness` gave in the run's folder; nothing for level `none`.
 
@@ -150,7 +165,7 @@ def write_robustness(run_dir: Path, arrays: Arrays) -> None:
         StorageError: the file cannot be written.
     """
     if arrays:
-        write_arrays(run_dir / FILE_NAME, arrays)
+        write_arrays(run_dir / ROBUSTNESS_FILE, arrays)
 
 
 def choose_level(name: str) -> Level:

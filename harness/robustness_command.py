@@ -16,13 +16,15 @@ from rich.text import Text
 
 from harness.asking import Answers, Indices, Ledger
 from harness.corruptions.frost import frost_source
+from harness.datasets.download import file_hash
+from harness.environment import VERDICT_VERSION
 from harness.errors import HardwareError, UsageError
 from harness.fidelity import load_images_of
 from harness.files import storage_error, write_arrays
 from harness.precision import make_autocast
 from harness.process import Process, use_threads
+from harness.record import ROBUSTNESS_FILE
 from harness.robustness import (
-    FILE_NAME,
     LEVELS,
     choose_level,
     measure_robustness,
@@ -31,14 +33,14 @@ from harness.robustness import (
     write_robustness,
 )
 from harness.seeding import use_deterministic_kernels
-from harness.stored_model import load_stored_model
+from harness.stored_model import load_stored_model, weights_path
 
 PARTIAL_NAME = "robustness.partial.npz"
 DEVICES = ("cpu", "cuda")
 
-HELP = """Measure how robust the model of a finished run is, from its stored weights.
+HELP = """Measure how robust the models of finished runs are, from their stored weights.
 
-It answers its test images corrupted, moved, mirrored, made brighter and attacked, and those of
+A model answers its test images corrupted, moved, mirrored, made brighter and attacked, and those of
 CIFAR-10-C and CIFAR-10.1 where the data folder has them. Its answers are kept in RUN/robustness.npz.
 A command that was interrupted goes on where it stopped.
 
@@ -54,7 +56,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command(help=HELP)
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="the folders of finished runs")],
     level: Annotated[str, typer.Option(help=f"how much: {', '.join(LEVELS)}")] = "quick",
     data_dir: Annotated[
         Path | None,
@@ -65,11 +67,18 @@ def command(
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda (a GPU if there is one)")] = None,
 ) -> None:
-    """Measure one run and keep what its model answers."""
+    """Measure the runs, and keep what their models answer."""
     choose_level(level)
     process = Process(0, 0, 1, choose_device(device), "NO", None)
     use_deterministic_kernels()
     use_threads(None)
+    for run in runs:
+        _measure(run, level, data_dir, allow_unofficial_data, process)
+
+
+def _measure(
+    run: Path, level: str, data_dir: Path | None, allow_unofficial_data: bool, process: Process
+) -> None:
     stored = load_stored_model(run, process.device)
     _refuse_to_lose(run, level)
     cell = stored.record.cell
@@ -84,8 +93,11 @@ def command(
             "ended_at": stored.record.ended_at,
             "level": level,
             "frost": frost_source(),
+            "published": published.name(),
+            "weights": file_hash(weights_path(run), "sha256"),
             "device": process.device.type,
             "torch": torch.__version__,
+            "verdict": VERDICT_VERSION,
         }
         ledger = FileLedger(run / PARTIAL_NAME, identity, bar)
         arrays = measure_robustness(
@@ -100,7 +112,7 @@ def command(
         )
     write_robustness(run, arrays)
     ledger.forget()
-    console.print(Text(f"kept: {run / FILE_NAME}"))
+    console.print(Text(f"kept: {run / ROBUSTNESS_FILE}"))
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -170,7 +182,11 @@ class FileLedger(Ledger):
             self._print(f"{self._path} is of another measurement: starting again")
             return {}
         names = [name.removesuffix("/predicted") for name in arrays if name.endswith("/predicted")]
-        return {name: Answers(arrays[f"{name}/predicted"], arrays[f"{name}/confidence"]) for name in names}
+        return {
+            name: Answers(arrays[f"{name}/predicted"], arrays[f"{name}/confidence"])
+            for name in names
+            if f"{name}/confidence" in arrays
+        }
 
     def _print(self, text: str) -> None:
         self._bar.console.print(Text(text), soft_wrap=True)
@@ -198,7 +214,7 @@ def _refuse_to_lose(run_dir: Path, level: str) -> None:
     Raises:
         UsageError: see above.
     """
-    path = run_dir / FILE_NAME
+    path = run_dir / ROBUSTNESS_FILE
     if level == "full" or not path.exists():
         return
     try:

@@ -27,7 +27,7 @@ from harness.run_dir import give_up_reserve, now, record_failure, write_results
 from harness.sampler import Sampler, source_of
 from harness.scoring import predictions_of, score
 from harness.settings import Settings
-from harness.stopping import Stopping
+from harness.stopping import Ask, Stopping
 from harness.stored_model import gather_weights, save_weights
 from harness.strategy import Strategy, make_strategy
 from harness.train import train
@@ -64,14 +64,19 @@ def run_cell(run: Run, reporter: Reporter, title: str) -> Record | None:
     with reporter.cell(run.cell, title, run.run_dir / "log.txt") as progress:
         sampler = Sampler(source_of(run.process.device))
 
-        def tell(phase: str) -> None:
-            progress.phase(phase)
+        def tell(phase: str | None) -> None:
+            if phase is not None:
+                progress.phase(phase)
             sampler.mark("train" if phase == "first_step" else phase)
 
         clock = Clock(run.process, tell)
         try:
             with naming_the_lost(run.process), sampler:
                 return _run(run, clock, sampler, started_at, progress)
+        except KeyboardInterrupt:
+            if run.process.is_main:
+                give_up_reserve(run.run_dir)
+            raise
         except Exception as error:
             # A user's error meets all processes alike; a crash may be known to one of them only.
             if run.process.is_main or not isinstance(error, VerdictError):
@@ -87,12 +92,11 @@ def _run(run: Run, clock: Clock, sampler: Sampler, started_at: str, progress: Ce
     progress.start(num_steps=cell.recipe.epochs * ready.steps_per_epoch)
     with clock.span("startup"):
         strategy = make_strategy(cell, ready.trained, ready.autocast.scaler, process)
-    with closing(strategy):
-        with Stopping(process, settings.checkpoint_every_s) as stopping:
-            shortage = Shortage(run.run_dir / "checkpoint", process)
-            every, until = settings.checkpoint_epochs, settings.until_epoch
-            saving = Saving(shortage.folder, stopping, shortage, every, until, sampler)
-            training = train(strategy, ready.inputs, ready.autocast, clock, progress, saving, settings.on_oom)
+    every, until = settings.checkpoint_epochs, settings.until_epoch
+    with closing(strategy), Stopping(process, settings.checkpoint_every_s) as stopping:
+        shortage = Shortage(run.run_dir / "checkpoint", process)
+        saving = Saving(shortage.folder, stopping, shortage, every, until, sampler)
+        training = train(strategy, ready.inputs, ready.autocast, clock, progress, saving, settings.on_oom)
         if training.is_paused:
             if process.is_main:
                 give_up_reserve(run.run_dir)
@@ -125,14 +129,21 @@ def _run(run: Run, clock: Clock, sampler: Sampler, started_at: str, progress: Ce
         if process.is_main:
             write_record(run.run_dir, record)
             delete_checkpoints(run.run_dir / "checkpoint")
-            progress.line(
-                f"  epoch {training.selected_epoch} scored, {measurements.wall_time_s:,.1f} s in all"
-            )
-        _test_further(run, ready, strategy, progress)
-    if process.is_main:
-        delete_live(run.run_dir)
-    process.wait_for_all()
+            wall_s = measurements.wall_time_s
+            progress.line(f"  epoch {training.selected_epoch} scored, {wall_s:,.1f} s in all")
+        if stopping.asked_now() is Ask.STOP:  # while it was scored: nothing is lost
+            _leave(run)
+            raise KeyboardInterrupt
+    _test_further(run, ready, strategy, progress)
+    _leave(run)
     return record
+
+
+def _leave(run: Run) -> None:
+    """The cell is over."""
+    if run.process.is_main:
+        delete_live(run.run_dir)
+    run.process.wait_for_all()
 
 
 def _write(
@@ -146,6 +157,7 @@ def _write(
         write_results(run.run_dir, predictions, training.step_losses, training.step_times_s)
     if weights is None:
         return None
+    give_up_reserve(run.run_dir)
     mean, std = ready.normalize.mean, ready.normalize.std
     return save_weights(run.run_dir, weights, run.cell, run.dataset.provenance, mean, std) / 2**20
 
@@ -156,20 +168,23 @@ def _test_further(run: Run, ready: Prepared, strategy: Strategy, progress: CellP
     if level == "none":
         return
     progress.phase("robustness")
-    arrays = measure_robustness(
-        level,
-        ready.model,
-        run.dataset.test,
-        ready.normalize,
-        ready.autocast,
-        run.process,
-        progress.beat,
-        in_parts=strategy.is_sharded,
-        published=open_published(tuple(run.dataset.class_names), run.settings.data_dir),
-    )
-    if run.process.is_main:
-        write_robustness(run.run_dir, arrays)
-        progress.line(f"  robustness measured ({level})")
+    try:
+        arrays = measure_robustness(
+            level,
+            ready.model,
+            run.dataset.test,
+            ready.normalize,
+            ready.autocast,
+            run.process,
+            progress.beat,
+            in_parts=strategy.is_sharded,
+            published=open_published(tuple(run.dataset.class_names), run.settings.data_dir),
+        )
+        if run.process.is_main:
+            write_robustness(run.run_dir, arrays)
+            progress.line(f"  robustness measured ({level})")
+    except VerdictError as error:  # all processes meet it alike; the cell itself is finished
+        progress.line(f"  warning: no robustness: {error}")
 
 
 def _record(run: Run, started_at: str, **values: Any) -> Record:

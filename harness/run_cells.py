@@ -27,7 +27,7 @@ from harness.progress import Reporter
 from harness.record import Environment
 from harness.robustness import open_published
 from harness.run_cell import Run, run_cell
-from harness.run_dir import claim, is_finished, pending_cells
+from harness.run_dir import claim, is_finished, pending_cells, untested
 from harness.seeding import use_deterministic_kernels
 from harness.settings import Settings
 
@@ -70,6 +70,8 @@ def run_cells(
         clear_temporaries(out, STALE_AFTER_S)
     environment = describe_environment(process)
     reporter.line(_headline(cells, pending, data, environment))
+    if settings.robustness != "none" and process.is_main:
+        _name_untested(out, cells, settings.robustness, reporter)
     command = shlex.join(sys.argv)
     launch_time_s = time.time() - psutil.Process().create_time()
     runs = [
@@ -81,6 +83,17 @@ def run_cells(
         at_end(out)
     leave_process_group()
     return num_failed
+
+
+def _name_untested(out: Path, cells: list[CellSpec], level: str, reporter: Reporter) -> None:
+    """Say what is finished and will not be measured here."""
+    folders = untested(out, cells)
+    if folders:
+        names = shlex.join(str(folder) for folder in folders[:8]) + (" ..." if len(folders) > 8 else "")
+        reporter.line(
+            f"{len(folders)} finished cell(s) were never tested for robustness, and are not here: "
+            f"python -m harness.robustness --level {level} {names}"
+        )
 
 
 def _run_all(runs: list[Run], reporter: Reporter, after_each: OnFolder | None) -> int:

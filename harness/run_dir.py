@@ -20,14 +20,26 @@ from harness.errors import StorageError, VerdictError
 from harness.files import clear_temporaries, reserve_space, storage_error, write_arrays, write_text
 from harness.out_of_memory import is_out_of_memory
 from harness.progress import CellProgress
-from harness.record import LOG_TAIL_LINES, Failure, Record, read_record, record_path, write_record
+from harness.record import (
+    LOG_TAIL_LINES,
+    RESERVES,
+    ROBUSTNESS_FILE,
+    Failure,
+    Record,
+    read_record,
+    record_path,
+    write_record,
+)
 from harness.tether import SWITCH
 
 if TYPE_CHECKING:
     from torch import nn
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system
-_RESERVE, _WEIGHTS_RESERVE = ".reserved", ".weights.reserved"
+_RESERVE, _WEIGHTS_RESERVE = RESERVES
+_OF_AN_EARLIER_ATTEMPT = ("model.safetensors", ROBUSTNESS_FILE, "robustness.partial.npz", "derived.json")
+"""What must not be taken for this one's."""
+
 _RECORD_BYTES = 2**20  # record, log and steps of a long run
 
 
@@ -79,6 +91,12 @@ def pending_cells(out: Path, cells: list[CellSpec]) -> list[CellSpec]:
     return sorted(unfinished, key=lambda cell: read_record(out / cell.cell_id) is not None)
 
 
+def untested(out: Path, cells: list[CellSpec]) -> list[Path]:
+    """The folders of finished runs whose robustness was not measured."""
+    folders = [out / cell.cell_id for cell in cells]
+    return [folder for folder in folders if is_finished(folder) and not (folder / ROBUSTNESS_FILE).exists()]
+
+
 def open_run_dir(run_dir: Path, cell: CellSpec, num_test: int, num_val: int, num_classes: int) -> None:
     """Make the folder, move an earlier failure aside, and set aside the disk space for the results.
 
@@ -94,6 +112,8 @@ def open_run_dir(run_dir: Path, cell: CellSpec, num_test: int, num_val: int, num
         attempts.mkdir(exist_ok=True)
         record_path(run_dir).replace(attempts / f"{number:03d}.json")
     clear_temporaries(run_dir, min_age_s=0)
+    for name in _OF_AN_EARLIER_ATTEMPT:
+        (run_dir / name).unlink(missing_ok=True)
     write_text(run_dir / "cell.json", json.dumps(cell.model_dump(), indent=1) + "\n")
     num_bytes = num_test * (8 * num_classes + 8) + num_val * (4 * num_classes + 16) + _RECORD_BYTES
     reserve_space(run_dir / _RESERVE, num_bytes)
@@ -113,7 +133,7 @@ def write_results(
     run_dir: Path, predictions: dict[str, np.ndarray[Any, Any]], losses: list[float], times_s: list[float]
 ) -> None:
     """Write the predictions and the raw steps into the space that was set aside for them."""
-    give_up_reserve(run_dir)
+    (run_dir / _RESERVE).unlink(missing_ok=True)
     write_arrays(run_dir / "predictions.npz", predictions)
     steps = {"loss": np.array(losses, np.float32), "time_s": np.array(times_s, np.float32)}
     write_arrays(run_dir / "steps.npz", steps)
@@ -142,5 +162,5 @@ def record_failure(
 
 def give_up_reserve(run_dir: Path) -> None:
     """Free the space that was set aside for the results."""
-    for name in (_RESERVE, _WEIGHTS_RESERVE):
+    for name in RESERVES:
         (run_dir / name).unlink(missing_ok=True)

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TypeVar
 
-from harness.usage import Missing
+from harness.usage import Missing, not_entered
 
 T = TypeVar("T")
+
+LEAST_CHANGES = 10
+"""Of a counter each time a phase comes: what it counts at once may belong to the phase before or after."""
 
 LEAST_COVERED = 0.95
 """Share of the time that must have been sampled for a figure to stand for the whole of it."""
@@ -76,6 +79,9 @@ class PhaseEnergy:
     def __init__(self, counted_by: str) -> None:
         self._counted_by = counted_by
         self._by_phase_j: dict[str | None, float] = defaultdict(float)
+        self._changes: dict[str | None, int] = defaultdict(int)
+        self._visits: dict[str | None, int] = defaultdict(int)
+        self._is_new = True
         self._first_s: float | None = None
         self._last: tuple[float, float] | None = None
         self._ends_s: tuple[float, float] | None = None
@@ -93,6 +99,9 @@ class PhaseEnergy:
             if count_j < self._last[1]:
                 self._broken = Missing(f"the {self._counted_by} went back while it was read")
             self._by_phase_j[phase] += count_j - self._last[1]
+            self._changes[phase] += count_j > self._last[1]
+            self._visits[phase] += self._is_new
+            self._is_new = False
         self._last = (at_s, count_j)
         if self._first_s is None:
             self._first_s = at_s
@@ -100,6 +109,7 @@ class PhaseEnergy:
     def end_phase(self, at_s: float, count_j: float | Missing, phase: str | None) -> None:
         """Take in the reading at which `phase` ends: without it, phases cannot be told apart."""
         self.add(at_s, count_j, phase)
+        self._is_new = True
         if isinstance(count_j, Missing):
             self._unclear = Missing(f"not read where a phase ended: {count_j.reason}")
 
@@ -126,10 +136,10 @@ class PhaseEnergy:
         if self._unclear is not None:
             return self._unclear
         if phase not in self._by_phase_j:
-            return Missing(f"there was no phase {phase}")
-        if self._by_phase_j[phase] > 0:
+            return not_entered(phase)
+        if self._changes[phase] >= LEAST_CHANGES * self._visits[phase]:
             return self._by_phase_j[phase]
-        return Missing(f"the {self._counted_by} stood still in the phase {phase}: it was too short")
+        return Missing(f"the phase {phase} was too short: the {self._counted_by} hardly moved in it")
 
 
 def _gap(missed_s: float, total_s: float, reason: str) -> Missing | None:

@@ -7,7 +7,7 @@
 
 The file says what it needs to be used alone: which cell and which images it came from, the names of the
 classes, and how its images were normalised. Neither the data set nor the first weights of a pre-trained
-model are needed to load it. Its sha256 is over the tensors, so that a damaged file is never used.
+model are needed to load it. Its sha256 is over all of that, so that a damaged file is never used.
 """
 
 from __future__ import annotations
@@ -145,9 +145,8 @@ def save_weights(
         "image_size": str(cell.image_size),
         "mean": json.dumps([float(value) for value in mean]),
         "std": json.dumps([float(value) for value in std]),
-        "sha256": _digest(weights),
     }
-    content = save(weights, metadata)
+    content = save(weights, metadata | {"sha256": _digest(weights, metadata)})
     with atomic_write(weights_path(run_dir)) as file:
         file.write(content)
     return len(content)
@@ -221,8 +220,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise DataError(f"{path}: damaged ({error}): {advice}") from None
     if metadata.get("format") != FORMAT:
         raise DataError(f"{path}: not weights that this version of Verdict wrote: run the cell again")
-    if metadata.get("sha256") != _digest(weights):
-        raise DataError(f"{path}: damaged (its tensors are not those that were written): {advice}")
+    if metadata.pop("sha256", None) != _digest(weights, metadata):
+        raise DataError(f"{path}: damaged (what it holds is not what was written): {advice}")
     return weights, metadata
 
 
@@ -266,9 +265,9 @@ def _own_random_numbers(device: torch.device) -> Iterator[None]:
         np.random.set_state(numpy_state)
 
 
-def _digest(weights: dict[str, Tensor]) -> str:
-    """sha256 (hex) over names, types, shapes and values, in order of the names."""
-    digest = hashlib.sha256(b"verdict-weights-1")
+def _digest(weights: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    """sha256 (hex) over what is said of the weights, and their names, types, shapes and values, in order."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(weights.items()):
         digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -27,6 +27,11 @@ class Missing:
     reason: str
 
 
+def not_entered(phase: str) -> Missing:
+    """In the place of what a phase used that never came."""
+    return Missing(f"there was no phase {phase}")
+
+
 @dataclass(frozen=True)
 class Usage:
     """What one process used, or what `combine` makes of several; a None has its reason in `reasons`."""
@@ -83,26 +88,33 @@ class Usage:
 
     def energies(self) -> dict[str, float | None]:
         """What a checkpoint keeps, for `added_to` of the attempt that goes on with it."""
-        return {name: getattr(self, name) for name in _ADDED}
+        return {name: self._part(name) for name in _ENERGIES} | {"measured_s": self.measured_s}
+
+    def _part(self, name: str) -> float | None:
+        """What this attempt adds to an energy: 0 where its phase has not come yet."""
+        reason = self.reasons.get(name)
+        if reason in (not_entered(TRAIN).reason, not_entered(EVALUATE).reason):
+            return 0.0
+        return cast(float | None, getattr(self, name))
 
     def added_to(self, earlier: Mapping[str, float | None]) -> Usage:
         """With the `energies` of an earlier attempt added; None where that has none."""
         before_s = earlier.get("measured_s")
         measured_s = self.measured_s + (before_s or 0.0)
-        added = {name: _sum_of_two(getattr(self, name), earlier.get(name)) for name in _ENERGIES}
+        added = {name: _sum_of_two(self._part(name), earlier.get(name)) for name in _ENERGIES}
         energy_j = added["energy_j"]
         added["mean_power_w"] = None if energy_j is None or before_s is None else energy_j / measured_s
-        lost = [name for name, value in added.items() if value is None and getattr(self, name) is not None]
+        lost = [name for name, value in added.items() if value is None and name not in self.reasons]
+        kept = {name: why for name, why in self.reasons.items() if added.get(name) is None}
         return replace(
             self,
             **cast(dict[str, Any], added),
             measured_s=measured_s,
-            reasons=self.reasons | dict.fromkeys(lost, "not measured in an earlier attempt of this training"),
+            reasons=kept | dict.fromkeys(lost, "not measured in an earlier attempt of this training"),
         )
 
 
 _ENERGIES = ("energy_j", "train_energy_j", "evaluate_energy_j")
-_ADDED = (*_ENERGIES, "measured_s")
 _NOT_MEASURED = ("source", "measured_s", "reasons")
 MEASURED = tuple(name for name in Usage.__dataclass_fields__ if name not in _NOT_MEASURED)
 """The names of everything that may be missing."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.cell import CellSpec
 from harness.errors import DataError
 from harness.live import delete_live
-from harness.record import LOG_TAIL_LINES, Failure, Record, read_record, record_path, write_record
+from harness.record import LOG_TAIL_LINES, RESERVES, Failure, Record, read_record, record_path, write_record
 from launch.command import outcome_path, output_path
 from launch.job import Ended, Job, Kind
 
@@ -84,7 +84,8 @@ def keep_failure(ended: Ended, command: str) -> None:
     job = ended.job
     if record_path(job.run_dir).exists():  # also where this version cannot read it
         return
-    (job.run_dir / ".reserved").unlink(missing_ok=True)  # disk space for results that will not come
+    for name in RESERVES:  # disk space for results that will not come
+        (job.run_dir / name).unlink(missing_ok=True)
     if ended.kind != "pruned":  # whose accuracy is in it
         delete_live(job.run_dir)
     end = datetime.now(UTC)

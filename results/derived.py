@@ -18,20 +18,23 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import DataError, StorageError
 from harness.files import write_text
+from harness.record import ROBUSTNESS_FILE
 from results.figures import figures_of
 from results.predictions import from_run
 from results.robustness import RobustnessScores, read_robustness
-from results.robustness_file import FILE_NAME as ROBUSTNESS_FILE
 from results.store import Predictions, Run
 
 DERIVED_VERSION = 1
 """Of `derived.json`; raise it when a figure is added or computed in another way. History: 1, the first."""
 
 _COLUMNS_OF_REASONS = {
-    "top5": "top5_accuracy_percent",
-    "coverage_at_99": "coverage_at_99_percent",
-    "accuracy_at_99_coverage": "accuracy_at_that_coverage_percent",
+    "top5": ("top5_accuracy_percent",),
+    "nll": ("nll",),
+    "temperature": ("temperature", "nll_after_temperature", "ece_after_temperature_percent"),
+    "coverage_at_99": ("coverage_at_99_percent", "accuracy_at_that_coverage_percent"),
+    "accuracy_at_99_coverage": ("accuracy_at_that_coverage_percent",),
 }
+"""The columns that are empty where a figure is missing."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,11 @@ def derived_scores(predictions: Predictions) -> DerivedScores:
         accuracy_at_that_coverage_percent=None
         if point is None or point.accuracy is None
         else point.accuracy.percent,
-        reasons={_COLUMNS_OF_REASONS.get(name, name): reason for name, reason in figures.reasons.items()},
+        reasons={
+            column: reason
+            for name, reason in figures.reasons.items()
+            for column in _COLUMNS_OF_REASONS.get(name, ())
+        },
     )
 
 
@@ -133,7 +140,18 @@ def _robustness(run: Run) -> tuple[RobustnessScores | None, dict[str, str]]:
         return None, {"robustness": str(error)}
     if found is None:
         return None, {"robustness": "not measured: python -m harness.robustness RUN does it"}
-    return found.scores, {}
+    scores = found.scores
+    reasons = {
+        "fgsm_accuracy_percent": scores.attacks_unavailable,
+        "pgd_accuracy_percent": scores.attacks_unavailable,
+        "relative_robustness_percent": "no image is classified correctly",
+        "confidence_when_wrong_percent": "no image is classified wrongly",
+        "cifar10_c_accuracy_percent": "its files were not there",
+        "cifar10_1_accuracy_percent": "its files were not there",
+    }
+    return scores, {
+        name: reason for name, reason in reasons.items() if reason and getattr(scores, name) is None
+    }
 
 
 @cache

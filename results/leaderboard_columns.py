@@ -108,7 +108,7 @@ def _precision(run: Run) -> str:
 
 
 def _train_time(run: Run) -> str:
-    seconds = _measured(run).train_time_s
+    seconds = _measured(run).training_time_s
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -24,8 +24,8 @@ from rich.text import Text
 
 from harness.corruptions.names import MAIN
 from harness.interval import wilson_interval
-from harness.record import Record
-from results.robustness_file import FILE_NAME, Arrays, read_arrays
+from harness.record import ROBUSTNESS_FILE, Record
+from results.robustness_file import Arrays, read_arrays
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -44,12 +44,8 @@ class RobustnessScores:
     """On the same images, unchanged."""
 
     mean_corruption_accuracy_percent: float
-    mean_corruption_error_percent: float
     relative_robustness_percent: float | None
     """Mean corruption accuracy as a share of the clean accuracy; None where that is 0."""
-
-    extra_corruption_error_percent: float
-    """Percentage points by which the mean corruption error exceeds the clean error."""
 
     worst_corruption: str
     worst_corruption_accuracy_percent: float
@@ -60,11 +56,7 @@ class RobustnessScores:
 
     attacked_images: int | None
     fgsm_accuracy_percent: float | None
-    fgsm_interval_percent: tuple[float, float] | None
-    """Wilson, at 95%."""
-
     pgd_accuracy_percent: float | None
-    pgd_interval_percent: tuple[float, float] | None
     shift_consistency_percent: float
     """Share of answers that are those about the unchanged image, over all shifts and images."""
 
@@ -127,17 +119,13 @@ class Robustness:
             robustness_images=self.num_images,
             robustness_clean_accuracy_percent=100 * clean,
             mean_corruption_accuracy_percent=100 * mean,
-            mean_corruption_error_percent=100 * (1 - mean),
             relative_robustness_percent=100 * mean / clean if clean else None,
-            extra_corruption_error_percent=100 * (clean - mean),
             worst_corruption=self.names[worst],
             worst_corruption_accuracy_percent=100 * float(by_name[worst]),
             confidence_when_wrong_percent=self._confidence_when_wrong(),
             attacked_images=None if fgsm is None else fgsm[1],
             fgsm_accuracy_percent=_percent(fgsm),
-            fgsm_interval_percent=_interval(fgsm),
             pgd_accuracy_percent=_percent(pgd),
-            pgd_interval_percent=_interval(pgd),
             shift_consistency_percent=self._consistency("shift"),
             flip_consistency_percent=self._consistency("flip"),
             brightness_consistency_percent=self._consistency("brightness"),
@@ -191,7 +179,7 @@ def read_robustness(run_dir: Path, record: Record) -> Robustness | None:
     Raises:
         DataError: the file is damaged, of another version, or about other images than the record.
     """
-    arrays = read_arrays(run_dir / FILE_NAME, record)
+    arrays = read_arrays(run_dir / ROBUSTNESS_FILE, record)
     return None if arrays is None else Robustness(arrays)
 
 

@@ -12,7 +12,6 @@ from harness.record import Record
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
-FILE_NAME = "robustness.npz"
 FORMAT = 1
 LEVELS = ("quick", "full")
 

@@ -211,7 +211,7 @@ def _facts(record: dict[str, Any], cell: dict[str, Any]) -> RunFacts:
         train_flops_per_image=_value(model, "train_flops_per_image", int),
         total_train_flops=_value(model, "total_train_flops", int),
         wall_time_s=_number(measured, "wall_time_s"),
-        train_time_s=_number(measured, "train_time_s"),
+        train_time_s=_number(measured, "train_time_s") + _number(measured, "first_step_time_s"),
         evaluate_time_s=_number(measured, "evaluate_time_s"),
         checkpoint_time_s=_number(measured, "checkpoint_time_s"),
     )

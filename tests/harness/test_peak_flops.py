@@ -134,8 +134,8 @@ def test_a_precision_that_the_cpu_cannot_compute_in_has_no_peak() -> None:
 
 def test_utilisation_is_the_share_of_the_peak_of_all_devices() -> None:
     device = Peak(100e12, "a data sheet")
-    assert mfu(1e5, 500_000_000, 1, device) == pytest.approx(0.5)
-    assert mfu(1e5, 500_000_000, 4, device) == pytest.approx(0.125)
+    assert mfu(1e5 * 500_000_000, 1, device) == pytest.approx(0.5)
+    assert mfu(1e5 * 500_000_000, 4, device) == pytest.approx(0.125)
 
 
 def test_utilisation_of_the_example_in_the_palm_paper() -> None:
@@ -145,11 +145,11 @@ def test_utilisation_of_the_example_in_the_palm_paper() -> None:
     """
     tpu = Peak(275e12, "Chowdhery et al. 2022")
     dense, attention = 6 * 540_350_000_000, 12 * 118 * 48 * 256 * 2048
-    assert mfu(238.3e3, dense, 6144, tpu) == pytest.approx(0.457, abs=1e-3)
-    assert mfu(238.3e3, dense + attention, 6144, tpu) == pytest.approx(0.462, abs=1e-3)
+    assert mfu(238.3e3 * dense, 6144, tpu) == pytest.approx(0.457, abs=1e-3)
+    assert mfu(238.3e3 * (dense + attention), 6144, tpu) == pytest.approx(0.462, abs=1e-3)
 
 
-@pytest.mark.parametrize("images_per_s", [None, 1e5])
-def test_utilisation_is_missing_where_the_peak_or_the_throughput_is(images_per_s: float | None) -> None:
-    assert mfu(images_per_s, 1, 1, Peak(None, "unknown")) is None
-    assert mfu(None, 1, 1, Peak(1e12, "a data sheet")) is None
+@pytest.mark.parametrize("flops_per_s", [None, 1e5])
+def test_utilisation_is_missing_where_the_peak_or_the_throughput_is(flops_per_s: float | None) -> None:
+    assert mfu(flops_per_s, 1, Peak(None, "unknown")) is None
+    assert mfu(None, 1, Peak(1e12, "a data sheet")) is None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from harness.datasets.device_loader import Normalizer
 from harness.precision import make_autocast
 from harness.process import Process
-from harness.quick_latency import BATCH_SIZE, quick_latency
+from harness.quick_latency import BATCH_SIZE, QuickLatency, quick_latency
 
 CPU = torch.device("cpu")
 
@@ -59,10 +59,11 @@ def test_one_image_and_a_batch_are_timed_as_they_would_be_classified(one_process
     model = Recorder()
     start = time.perf_counter()
     found = quick_latency(model, FakeSamples(500), normalizer(), make_autocast("bf16", CPU), one_process)
+    assert isinstance(found, QuickLatency)
     assert time.perf_counter() - start < 10  # about a second where nothing else runs
     assert model.seen == {(1, False, True, torch.bfloat16), (BATCH_SIZE, False, True, torch.bfloat16)}
     assert found.inference_batch_size == BATCH_SIZE
-    assert found.threads == torch.get_num_threads()
+    assert found.inference_threads == torch.get_num_threads()
     assert 0 < found.latency_batch1_p50_ms < 1000
     assert found.inference_images_per_s > 0
 
@@ -72,6 +73,7 @@ def test_a_slow_model_ends_and_has_no_99th_percentile(one_process: Process) -> N
     start = time.perf_counter()
     autocast = make_autocast("fp32", CPU)
     found = quick_latency(model, FakeSamples(500), normalizer(), autocast, one_process)
+    assert isinstance(found, QuickLatency)
     assert time.perf_counter() - start < 10
     assert found.latency_batch1_p50_ms >= 50
     assert found.latency_batch1_p99_ms is None
@@ -94,5 +96,13 @@ def test_the_batch_is_as_large_as_can_be(
     found = quick_latency(
         model, FakeSamples(num_images), normalizer(image_size), make_autocast("fp32", CPU), one_process
     )
+    assert isinstance(found, QuickLatency)
     assert found.inference_batch_size == batch_size
     assert {size for size, *_ in model.seen} == {1, batch_size}
+
+
+def test_a_model_that_fails_is_a_reason_and_ends_nothing(one_process: Process) -> None:
+    found = quick_latency(
+        Recorder(most_images=0), FakeSamples(5), normalizer(), make_autocast("fp32", CPU), one_process
+    )
+    assert found == "measuring failed: OutOfMemoryError: too many"

@@ -14,8 +14,8 @@ from harness import robustness
 from harness.asking import Answers, Ledger
 from harness.datasets.base import Dataset
 from harness.datasets.digits import load_digits
-from harness.record import read_record
-from harness.robustness import FILE_NAME, LEVELS, Level
+from harness.record import ROBUSTNESS_FILE, read_record
+from harness.robustness import LEVELS, Level
 from harness.robustness_command import PARTIAL_NAME, FileLedger
 from results.robustness import read_robustness
 from tests.harness.run_helpers import run_in
@@ -85,10 +85,10 @@ def test_an_interrupted_command_goes_on_where_it_stopped(
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "piece", piece)
         assert run(monkeypatch, run_dir) == 130
-    assert not (run_dir / FILE_NAME).exists()
+    assert not (run_dir / ROBUSTNESS_FILE).exists()
     assert run(monkeypatch, run_dir) == 0
     assert f"going on: {len(calls) - 1} pieces are done already" in capsys.readouterr().out
-    assert (run_dir / FILE_NAME).exists()
+    assert (run_dir / ROBUSTNESS_FILE).exists()
 
 
 @pytest.mark.parametrize("content", [b"nothing", None])
@@ -151,6 +151,6 @@ def test_a_folder_that_is_no_run_is_refused(
 def test_a_full_measurement_is_not_replaced_by_a_quick_one(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    np.savez(run_dir / FILE_NAME, level=np.array("full"))
+    np.savez(run_dir / ROBUSTNESS_FILE, level=np.array("full"))
     assert run(monkeypatch, run_dir) == 2
     assert "was measured at level full" in capsys.readouterr().err

@@ -13,10 +13,8 @@ from rich.console import Console
 from harness.corruptions.names import MAIN
 from harness.errors import DataError
 from harness.files import write_arrays
-from harness.interval import wilson_interval
-from harness.record import Record, read_record
+from harness.record import ROBUSTNESS_FILE, Record, read_record
 from results.robustness import Robustness, read_robustness, robustness_table
-from results.robustness_file import FILE_NAME
 from tests.results.conftest import RunFactory
 
 LABELS = np.array([0, 1, 2, 0])
@@ -82,7 +80,7 @@ def record_of(run_dir: Path) -> Record:
 
 
 def read(run_dir: Path, **changes: Any) -> Robustness:
-    write_arrays(run_dir / FILE_NAME, measured(**changes))
+    write_arrays(run_dir / ROBUSTNESS_FILE, measured(**changes))
     robustness = read_robustness(run_dir, record_of(run_dir))
     assert robustness is not None
     return robustness
@@ -102,9 +100,7 @@ def test_accuracy_is_by_corruption_and_severity(run_dir: Path) -> None:
 def test_the_mean_is_over_severities_then_over_the_main_corruptions(run_dir: Path) -> None:
     scores = read(run_dir).scores
     assert scores.mean_corruption_accuracy_percent == pytest.approx(50)
-    assert scores.mean_corruption_error_percent == pytest.approx(50)
     assert scores.relative_robustness_percent == pytest.approx(100 * 50 / 75)
-    assert scores.extra_corruption_error_percent == pytest.approx(25)
 
 
 def test_the_worst_corruption_is_one_of_the_main_ones(run_dir: Path) -> None:
@@ -122,7 +118,6 @@ def test_attacks_have_their_own_images_and_intervals(run_dir: Path) -> None:
     scores = read(run_dir).scores
     assert (scores.fgsm_accuracy_percent, scores.pgd_accuracy_percent) == (50, 0)
     assert scores.attacked_images == 2
-    assert scores.pgd_interval_percent == pytest.approx(tuple(100 * end for end in wilson_interval(0, 2)))
     assert scores.attacks_unavailable is None
 
 
@@ -137,7 +132,7 @@ def test_attacks_that_were_not_possible_have_a_reason_and_no_figures(run_dir: Pa
     gone = {name: None for name in measured() if name.startswith("attacked_")}
     robustness = read(run_dir, attacks_unavailable=np.array("weights in parts"), **gone)
     scores = robustness.scores
-    assert (scores.fgsm_accuracy_percent, scores.pgd_interval_percent) == (None, None)
+    assert (scores.fgsm_accuracy_percent, scores.pgd_accuracy_percent) == (None, None)
     assert scores.attacked_images is None
     assert scores.attacks_unavailable == "weights in parts"
     assert "no attacks: weights in parts" in shown(robustness)
@@ -146,7 +141,6 @@ def test_attacks_that_were_not_possible_have_a_reason_and_no_figures(run_dir: Pa
 def test_a_model_that_is_never_right_has_no_relative_robustness(run_dir: Path) -> None:
     scores = read(run_dir, **answers("clean", wrong_at(0, 1, 2, 3))).scores
     assert scores.relative_robustness_percent is None
-    assert scores.extra_corruption_error_percent == pytest.approx(-50)
 
 
 def test_published_images_count_where_all_main_corruptions_are_there(run_dir: Path) -> None:
@@ -213,6 +207,6 @@ def test_a_file_that_does_not_fit_is_refused(run_dir: Path, changes: dict[str, A
 
 
 def test_a_damaged_file_is_named(run_dir: Path) -> None:
-    (run_dir / FILE_NAME).write_bytes(b"PK nothing")
+    (run_dir / ROBUSTNESS_FILE).write_bytes(b"PK nothing")
     with pytest.raises(DataError, match=r"robustness.npz: cannot be read"):
         read_robustness(run_dir, record_of(run_dir))
