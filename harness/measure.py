@@ -100,7 +100,9 @@ def _memory(
     }
     reasons = {"later_peak_mib": "this system cannot reset the peak of a running process"} | whole.reasons
     found = {name: _largest(value, process) for name, value in values.items()}
-    return found, {name: reasons[name] for name, value in found.items() if value is None}
+    return found, {
+        name: reasons.get(name, "another process has none") for name, value in found.items() if value is None
+    }
 
 
 def _mfu_percent(

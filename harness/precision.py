@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -26,6 +27,19 @@ class Autocast:
         """A context in which matrix products and convolutions run in the precision."""
         enabled = self.dtype is not None
         return torch.autocast(self.device_type, dtype=self.dtype or torch.bfloat16, enabled=enabled)
+
+
+def slow_precision(precision: Precision, device: torch.device) -> str | None:
+    """A warning where the device computes in `precision`, but has no instructions for it; None elsewhere."""
+    if precision != "bf16" or device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return None
+    asked = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
+    if None in asked or any(ask() for ask in asked if ask is not None):
+        return None  # a torch that does not tell, or a processor that has them
+    return (
+        "this processor has no bf16 instructions (AVX512-BF16 or AMX), and is many times slower in bf16 than "
+        "in fp32: try --precision fp32"
+    )
 
 
 def make_autocast(precision: Precision, device: torch.device) -> Autocast:

@@ -1,4 +1,4 @@
-"""What a cell's record says of inference: latency of one image, throughput of a batch, in two seconds."""
+"""What a cell's record says of inference: latency of one image, throughput of a batch, in a second or two."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class QuickLatency:
 def quick_latency(
     model: nn.Module, samples: Samples, normalize: Preprocess, autocast: Autocast, process: Process
 ) -> QuickLatency | str:
-    """Latency of one image and throughput of a batch, in two seconds or the few calls that take longer.
+    """Latency of one image and throughput of a batch, in a second or two or the few calls that take longer.
 
     The first process measures, alone, and the others wait: for weights that are whole on it.
 
@@ -78,8 +78,8 @@ def _quick(
         call = classify(model, normalize, autocast, batches)
         limits: dict[str, Any] = {"synchronize": process.synchronize, "max_time_s": _TIME_S}
         try:
-            (one,) = measure_latency(call, [1], min_time_s=0.2, **limits)
-            (many,) = measure_latency(call, [batch_size], min_calls=10, min_time_s=0.4, **limits)
+            (one,) = measure_latency(call, [1], min_time_s=0.05, **limits)
+            (many,) = measure_latency(call, [batch_size], min_calls=10, min_time_s=0.1, **limits)
         except Exception as error:
             if batch_size == 1 or not is_out_of_memory(error):
                 raise

@@ -87,13 +87,39 @@ def run_cell(run: Run, reporter: Reporter, title: str) -> Record | None:
 
 
 def _run(run: Run, clock: Clock, sampler: Sampler, started_at: str, progress: CellProgress) -> Record | None:
-    cell, process, settings = run.cell, run.process, run.settings
-    ready = prepare(cell, run.dataset, process, run.run_dir, clock, progress.beat, settings.save_weights)
+    cell, process = run.cell, run.process
+    kept = run.settings.save_weights
+    ready = prepare(cell, run.dataset, process, run.run_dir, clock, progress.beat, kept)
     progress.start(num_steps=cell.recipe.epochs * ready.steps_per_epoch)
     with clock.span("startup"):
         strategy = make_strategy(cell, ready.trained, ready.autocast.scaler, process)
+    with closing(strategy):
+        record = _train_and_score(run, ready, strategy, clock, sampler, started_at, progress)
+        if record is None:
+            return None
+        _test_further(run, ready, strategy, progress)
+    _leave(run)
+    return record
+
+
+def _train_and_score(
+    run: Run,
+    ready: Prepared,
+    strategy: Strategy,
+    clock: Clock,
+    sampler: Sampler,
+    started_at: str,
+    progress: CellProgress,
+) -> Record | None:
+    """Write the record of the cell; None where its training pauses.
+
+    Raises:
+        KeyboardInterrupt: a signal asked for it, before the training was over, and a checkpoint was
+            written, or after it, and the record was written.
+    """
+    process, settings = run.process, run.settings
     every, until = settings.checkpoint_epochs, settings.until_epoch
-    with closing(strategy), Stopping(process, settings.checkpoint_every_s) as stopping:
+    with Stopping(process, settings.checkpoint_every_s) as stopping:
         shortage = Shortage(run.run_dir / "checkpoint", process)
         saving = Saving(shortage.folder, stopping, shortage, every, until, sampler)
         training = train(strategy, ready.inputs, ready.autocast, clock, progress, saving, settings.on_oom)
@@ -134,8 +160,6 @@ def _run(run: Run, clock: Clock, sampler: Sampler, started_at: str, progress: Ce
         if stopping.asked_now() is Ask.STOP:  # while it was scored: nothing is lost
             _leave(run)
             raise KeyboardInterrupt
-    _test_further(run, ready, strategy, progress)
-    _leave(run)
     return record
 
 

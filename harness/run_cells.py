@@ -21,6 +21,7 @@ from harness.files import clear_temporaries
 from harness.in_effect import check_devices
 from harness.outcome import keep_outcome
 from harness.pin import pin_data, pin_weights
+from harness.precision import slow_precision
 from harness.preparing import check_cell
 from harness.process import leave_process_group, start_process, use_threads
 from harness.progress import Reporter
@@ -70,6 +71,9 @@ def run_cells(
         clear_temporaries(out, STALE_AFTER_S)
     environment = describe_environment(process)
     reporter.line(_headline(cells, pending, data, environment))
+    slow = {slow_precision(cell.precision, process.device) for cell in pending} - {None}
+    for warning in slow:
+        reporter.line(f"warning: {warning}")
     if settings.robustness != "none" and process.is_main:
         _name_untested(out, cells, settings.robustness, reporter)
     command = shlex.join(sys.argv)

@@ -205,7 +205,7 @@ def test_the_answers_do_not_depend_on_the_batches(
     beats: list[str] = []
     given = attack(trained, images, indices, NORMALIZE, one_process, beat=lambda: beats.append("alive"))
     np.testing.assert_array_equal(given.predicted, expected.predicted)
-    assert len(beats) == -(-NUM_IMAGES // batch_size)
+    assert len(beats) == NUM_STEPS * -(-NUM_IMAGES // batch_size)
 
 
 def test_an_attack_leaves_no_gradient_and_changes_no_weight_or_statistic(

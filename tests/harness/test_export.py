@@ -211,12 +211,23 @@ def test_a_model_that_differs_is_refused_and_the_earlier_export_stays(
 ) -> None:
     out = tmp_path / "export"
     out.mkdir()
-    (out / "model.json").write_text("earlier")
+    earlier = json.dumps({"format": 1, "cell_id": "0123456789ab", "files": {}})
+    (out / "model.json").write_text(earlier)
     monkeypatch.setattr(export, "onnx_logits", spoil)
     assert run_export(str(run_dir), "--out", str(out)) == 1
     assert "refused, and nothing written: the exported model puts " in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
-    assert (out / "model.json").read_text() == "earlier"
+    assert (out / "model.json").read_text() == earlier
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "not JSON", '{"format": 1, "cell_id": "0123456789ab"}'])
+def test_a_folder_of_somebody_else_is_not_replaced(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    (tmp_path / "model.json").write_text(content)
+    assert run_export(str(run_dir), "--out", str(tmp_path)) == 2
+    assert "there are other files in this folder" in capsys.readouterr().err
+    assert (tmp_path / "model.json").read_text() == content
 
 
 def test_logits_that_are_no_numbers_are_infinitely_far_away() -> None:

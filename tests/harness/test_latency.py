@@ -69,12 +69,10 @@ def test_the_table_holds_every_backend_against_eager(run: Any, monkeypatch: pyte
     monkeypatch.setattr(latency_module, "compiled", _fails)
     code, out, _ = run("--batch-sizes", "8,1")
     assert code == 0
-    rows = [line.split("│")[1:-1] for line in out.splitlines() if "eager " in line and "│" in line]
-    assert [[cell.strip() for cell in row][:5] for row in rows] == [
-        ["1", "eager", "fp32", "cpu", str(torch.get_num_threads())],
-        ["8", "eager", "fp32", "cpu", str(torch.get_num_threads())],
-    ]
-    assert all(row[-1].strip() == "1.00x" for row in rows)
+    rows = [line.split() for line in out.splitlines() if "eager  " in line and "x" in line]
+    assert [row[:3] for row in rows] == [["1", "eager", "fp32"], ["8", "eager", "fp32"]]
+    assert all(row[-1] == "1.00x" for row in rows)
+    assert f"on cpu, {torch.get_num_threads()} thread(s)" in out
     assert "compiled: not here: no compiler" in out
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from harness.cell import Precision
 from harness.errors import HardwareError
-from harness.precision import make_autocast
+from harness.precision import make_autocast, slow_precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -105,3 +105,18 @@ def test_each_precision_switches_tf32_to_what_it_needs(monkeypatch: pytest.Monke
         make_autocast(precision, CUDA)  # type: ignore[arg-type]  # mypy sees a str
         switches = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
         assert switches == (expected, expected)
+
+
+@pytest.mark.parametrize(
+    ("has_bf16", "precision", "warns"), [(False, "bf16", True), (True, "bf16", False), (False, "fp32", False)]
+)
+def test_a_processor_without_bf16_instructions_is_named_before_it_takes_hours(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: Precision, warns: bool
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    warning = slow_precision(precision, torch.device("cpu"))
+    assert (warning is not None) == warns
+    assert warning is None or "--precision fp32" in warning
+    assert slow_precision(precision, torch.device("cuda")) is None

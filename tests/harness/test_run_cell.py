@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from harness.errors import DivergedError, HardwareError, UsageError
 from harness.preparing import check_cell
 from harness.process import Process
 from harness.record import read_record
+from harness.scoring import score
 from harness.settings import Settings
 from harness.stored_model import load_stored_model
 from harness.train import _snapshot
@@ -113,6 +116,48 @@ def test_robustness_is_measured_where_it_is_asked_for(run: RunFunction, tmp_path
     right = predictions["test_logits"].argmax(axis=1) == predictions["test_labels"]
     assert found.clean_accuracy == right.mean()
     assert not (tmp_path / "run" / "live.json").exists()
+
+
+def test_robustness_that_cannot_be_measured_costs_the_cell_nothing(
+    run: RunFunction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverges(*_: object, **__: object) -> None:
+        raise DivergedError("not finite")
+
+    monkeypatch.setattr("harness.run_cell.measure_robustness", diverges)
+    record, _, _ = run(settings=Settings(robustness="quick"))
+    assert record.status == "finished"
+    assert "warning: no robustness: not finite" in (tmp_path / "run" / "log.txt").read_text()
+    assert not (tmp_path / "run" / "live.json").exists()
+
+
+def test_a_stop_while_the_cell_is_scored_loses_nothing(
+    run: RunFunction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*values: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return score(*values)
+
+    monkeypatch.setattr("harness.run_cell.score", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings=Settings(robustness="quick"))
+    record = read_record(tmp_path / "run")
+    assert record is not None
+    assert record.status == "finished"
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"model.safetensors", "predictions.npz"} <= left
+    assert not left & {"live.json", "robustness.npz", ".reserved", ".weights.reserved"}
+
+
+def test_files_of_an_earlier_attempt_are_not_taken_for_those_of_this_one(
+    run: RunFunction, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("model.safetensors", "robustness.npz", "derived.json"):
+        (tmp_path / "run" / name).write_bytes(b"old")
+    run(settings=Settings(save_weights=False))
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert not left & {"model.safetensors", "robustness.npz", "derived.json"}
 
 
 def test_weights_are_not_kept_where_that_is_not_wanted(run: RunFunction, tmp_path: Path) -> None:

@@ -60,11 +60,34 @@ def test_what_was_never_read_says_why() -> None:
     assert isinstance(Series().mean(), Missing)
 
 
+def often(*phases: tuple[float, float, str], num_readings: int) -> PhaseEnergy:
+    """Phases of so many seconds that take so many joules, evenly, each read so many times."""
+    made, at_s, count_j = PhaseEnergy("counter"), 0.0, 0.0
+    made.end_phase(at_s, count_j, "")
+    for seconds, joules, phase in phases:
+        for reading in range(1, num_readings + 1):
+            share = reading / num_readings
+            take = made.end_phase if reading == num_readings else made.add
+            take(at_s + share * seconds, count_j + share * joules, phase)
+        at_s, count_j = at_s + seconds, count_j + joules
+    return made
+
+
 def test_energy_is_told_apart_by_phase() -> None:
-    made = counted((0, 100, ""), (1, 110, "data"), (3, 150, "train"), (4, 152, "evaluate"), (5, 162, "train"))
-    assert made.total_j() == 62
-    assert made.phase_j("train") == 50
+    made = often((1, 10, "data"), (2, 40, "train"), (1, 2, "evaluate"), (1, 10, "train"), num_readings=10)
+    assert made.total_j() == pytest.approx(62)
+    assert made.phase_j("train") == pytest.approx(50)
+    assert made.phase_j("evaluate") == pytest.approx(2)
     assert made.phase_j("write") == Missing("there was no phase write")
+
+
+def test_a_phase_whose_ends_weigh_more_than_itself_has_no_energy() -> None:
+    made = often((5, 50, "train"), (0.5, 5, "evaluate"), (5, 50, "train"), num_readings=9)
+    assert made.total_j() == pytest.approx(105)
+    assert made.phase_j("evaluate") == Missing(
+        "the phase evaluate was too short: the counter hardly moved in it"
+    )
+    assert isinstance(made.phase_j("train"), Missing)  # nine readings each time it came
 
 
 def test_a_counter_that_goes_back_or_stands_still_is_no_energy() -> None:
@@ -79,7 +102,7 @@ def test_a_counter_that_goes_back_or_stands_still_is_no_energy() -> None:
 def test_a_phase_in_which_the_counter_stood_still_was_too_short() -> None:
     made = counted((0, 100, ""), (1, 200, "data"), (1.01, 200, "train"))
     assert made.total_j() == 100
-    assert made.phase_j("train") == Missing("the counter stood still in the phase train: it was too short")
+    assert made.phase_j("train") == Missing("the phase train was too short: the counter hardly moved in it")
 
 
 def test_a_failed_reading_costs_the_phases_but_not_the_total() -> None:

@@ -15,6 +15,7 @@ from harness.usage import (
     Usage,
     combine,
     make_usage,
+    not_entered,
     nothing_measured,
 )
 
@@ -134,3 +135,13 @@ def test_each_value_must_be_given() -> None:
     with pytest.raises(AssertionError):
         make_usage("GPU-a", 1.0, {"energy_j": 1.0})
     assert {field.name for field in fields(Usage)} - set(MEASURED) == {"source", "measured_s", "reasons"}
+
+
+def test_a_phase_that_had_not_come_yet_adds_nothing() -> None:
+    first = usage(evaluate_energy_j=not_entered("evaluate"))
+    assert first.energies()["evaluate_energy_j"] == 0
+    both = usage().added_to(first.energies())
+    assert (both.energy_j, both.evaluate_energy_j) == (2000, 200)
+    never = first.added_to(usage().energies())
+    assert never.evaluate_energy_j == 200
+    assert never.reasons == {}
