@@ -31,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not _cuda_is_available():
         pytest.skip("needs a CUDA device")
+    if item.get_closest_marker("bf16") and _bf16_is_slow():
+        pytest.skip("this processor has no bf16 instructions")
 
 
 @cache
@@ -38,6 +40,15 @@ def _cuda_is_available() -> bool:
     import torch  # slow to load, and most runs have no test for a GPU
 
     return torch.cuda.is_available()
+
+
+@cache
+def _bf16_is_slow() -> bool:
+    import torch
+
+    from harness.precision import slow_precision
+
+    return slow_precision("bf16", torch.device("cpu")) is not None
 
 
 @pytest.fixture(scope="session")

@@ -142,6 +142,7 @@ def test_parts_that_are_not_what_the_strategy_says_are_refused(
         check_parts(strategy_for(held, strategy=strategy))
 
 
+@pytest.mark.bf16
 def test_the_record_says_what_ran(run: RunFunction) -> None:
     found = run(model="resnet20", precision="bf16")[0].in_effect
     assert found is not None

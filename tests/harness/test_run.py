@@ -21,7 +21,7 @@ from models.registry import MODELS, build_model
 ROOT = Path(__file__).parents[2]
 SCRIPT = str(ROOT / "harness" / "run.py")
 PYTHON = [sys.executable, SCRIPT]
-QUICK = ["--model", "mlp", "--augment", "none", "--epochs", "2", "--batch-size", "64"]
+QUICK = ["--model", "mlp", "--augment", "none", "--epochs", "2", "--batch-size", "64", "--precision", "fp32"]
 
 
 def start(arguments: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -123,6 +123,8 @@ def test_a_diverging_cell_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
         *PYTHON,
         "--model",
         "simple_cnn,mlp",
+        "--precision",
+        "fp32",
         "--augment",
         "none",
         "--epochs",

@@ -33,7 +33,7 @@ def accuracy(predictions: dict[str, Any]) -> float:
     return float((predictions["test_logits"].argmax(axis=1) == predictions["test_labels"]).mean())
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.bf16)])
 def test_a_linear_probe_learns_on_features_that_stay_as_they_are(
     run: RunFunction, weights: str, precision: str
 ) -> None:
@@ -80,7 +80,7 @@ def test_progressive_resizing_trains_on_small_images_first_and_scores_full_ones(
     assert record.model.total_train_flops < 0.8 * plain.model.total_train_flops
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.bf16)])
 def test_muon_trains(run: RunFunction, precision: str) -> None:
     muon = {"optimizer": "muon", "muon_lr": 0.05, "epochs": 3}
     _, predictions, _ = run(model="resnet20", recipe=muon, precision=precision)
@@ -159,7 +159,7 @@ def test_a_compiled_model_trains_as_the_plain_one_and_its_compilation_is_told_ap
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.bf16)])
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_trains_an_epoch(run: RunFunction, model: str, precision: str) -> None:
     record, _, steps = run(model=model, precision=precision, recipe={"epochs": 1, **ADAMW})

@@ -78,7 +78,14 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(
     ("kind", "num_steps"),
-    [("sgd", 1), ("sgd", STEPS_PER_EPOCH), *((kind, STEPS_PER_EPOCH + 4) for kind in KINDS)],
+    [
+        ("sgd", 1),
+        ("sgd", STEPS_PER_EPOCH),
+        *(
+            pytest.param(kind, STEPS_PER_EPOCH + 4, marks=pytest.mark.bf16 if "bf16" in kind else ())
+            for kind in KINDS
+        ),
+    ],
 )
 def test_a_stopped_training_goes_on_bit_for_bit(
     run: RunFunction, stop_after: Stop, kind: str, num_steps: int
@@ -214,7 +221,7 @@ def until(epoch: int, **settings: Any) -> Settings:
     "kind",
     [
         "sgd",
-        pytest.param("average, bf16", marks=pytest.mark.slow),
+        pytest.param("average, bf16", marks=[pytest.mark.slow, pytest.mark.bf16]),
         "resizing, mixing",
         pytest.param("dropout", marks=pytest.mark.slow),
     ],

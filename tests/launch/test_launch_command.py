@@ -13,7 +13,7 @@ from launch.command import child_command, child_environment, reproducing_command
 from tests.launch.jobs import make_job
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["demo", "--model", "mlp", "--augment", "none", "--epochs", "1", "--cpu"]
+SMALL = ["demo", "--model", "mlp", "--augment", "none", "--precision", "fp32", "--epochs", "1", "--cpu"]
 
 Launch = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -70,7 +70,7 @@ def test_every_model_tells_images_apart(small: Small) -> None:
     assert len(logits.detach().unique(dim=0)) == 4
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.bf16)])
 def test_every_model_learns_a_small_batch(small: Small, precision: str) -> None:
     model = copy.deepcopy(small.model)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
