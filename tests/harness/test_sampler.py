@@ -13,6 +13,7 @@ import torch
 from harness import sampler as module
 from harness.meters import CpuSource, GpuSource, Meter, NoMeter, Source
 from harness.sampler import Sampler, source_of
+from harness.series import LEAST_CHANGES
 from harness.usage import MEASURED, RAPL, Usage, nothing_measured
 
 NOWHERE = CpuSource(Path("/nowhere"))
@@ -60,8 +61,12 @@ class CountingMeter(NoMeter):
 def test_energy_of_a_cpu_run_is_that_of_its_processors_by_phase(powercap: Path) -> None:
     with Sampler(CpuSource(powercap), interval_s=60) as sampler:
         sampler.read()
+        before_j = 5.0
         for count_j, phase in ((7, "train"), (17, "evaluate"), (18, "train"), (20, None)):
-            use_energy(powercap, count_j)
+            for step in range(LEAST_CHANGES):
+                use_energy(powercap, before_j + (count_j - before_j) * (step + 1) / LEAST_CHANGES)
+                sampler.read()
+            before_j = count_j
             sampler.mark(phase)
             sampler.read()
         use_energy(powercap, 24)
