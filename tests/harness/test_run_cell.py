@@ -236,7 +236,7 @@ def test_logits_that_are_not_finite_are_divergence_too(
     def broken(model: torch.nn.Module, images: Any, *args: object, **options: object) -> torch.Tensor:
         return torch.full((len(images), 3), float("nan"))
 
-    monkeypatch.setattr("harness.run_cell.predict", broken)
+    monkeypatch.setattr("harness.scoring.predict", broken)
     with pytest.raises(DivergedError, match="not finite"):
         run()
     record = read_record(tmp_path / "run")
@@ -273,7 +273,7 @@ def test_cells_that_cannot_run_here_are_refused_before_anything_is_written(
     many = small_cell(strategy="ddp", num_processes=25, recipe={"batch_size": 25})
     processes = Process(0, 0, 25, torch.device("cpu"), "MULTI_CPU", "gloo")
     with monkeypatch.context() as patch:
-        patch.setattr("harness.run_cell.check_process", lambda *_: None)
+        patch.setattr("harness.preparing.check_process", lambda *_: None)
         with pytest.raises(UsageError, match=r"20 image\(s\) cannot be scored by 25 processes"):
             check_cell(many, striped_images, processes)
     with pytest.raises(UsageError, match="batch size 500 is larger than the 180 training images"):
