@@ -69,7 +69,7 @@ def original_logits(stored: StoredModel, images: Images) -> Logits:
     device = next(stored.module.parameters()).device
     with progress("original model", len(images), "images", quiet=False) as advance:
         for rows in batches(len(images), stored.image_size):
-            batch = torch.from_numpy(np.ascontiguousarray(images[rows])).to(device)
+            batch = torch.from_numpy(np.array(images[rows])).to(device)  # a copy: cached images are read-only
             parts.append(stored.module(stored.normalize(batch)).float().cpu().numpy())
             advance(len(batch))
     return np.concatenate(parts)
