@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.datasets.base import Images
 from harness.datasets.download import file_hash
-from harness.errors import DataError, HardwareError, UsageError
+from harness.errors import DataError, UsageError
 from harness.onnx_model import Logits, OnnxModel, open_onnx
+from harness.process import choose_device
 from harness.stored_model import StoredModel, load_stored_model
 
 DESCRIPTION = "model.json"
@@ -70,7 +69,6 @@ class _Description(BaseModel):
 @dataclass(frozen=True)
 class _FromRun:
     stored: StoredModel
-    device: torch.device
 
     @property
     def name(self) -> str:
@@ -84,11 +82,8 @@ class _FromRun:
     def source_size(self) -> int:
         return self.stored.source_size[0]
 
-    @torch.inference_mode()
     def logits(self, images_NCHW: Images) -> Logits:
-        images = torch.from_numpy(np.ascontiguousarray(images_NCHW)).to(self.device)
-        logits: Logits = self.stored.module(self.stored.normalize(images)).float().cpu().numpy()
-        return logits
+        return self.stored.logits(images_NCHW)
 
 
 @dataclass(frozen=True)
@@ -128,10 +123,7 @@ def open_classifier(path: Path, device: str) -> Classifier:
         return _open_export(path / "model.onnx", device)
     if path.is_file():
         raise UsageError(f"{path}: expected the folder of a run or of an export, or an ONNX file")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise HardwareError("--device cuda: torch finds no CUDA device here: use --device cpu")
-    chosen = torch.device(device)
-    return _FromRun(load_stored_model(path, chosen), chosen)
+    return _FromRun(load_stored_model(path, choose_device(device)))
 
 
 def _open_export(path: Path, device: str) -> Classifier:

@@ -8,11 +8,11 @@ scored = score("ONNX, float32", exported, data.test.labels, against=original)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from harness.datasets.base import Dataset, Images, Labels
 from harness.datasets.progress import progress
@@ -62,25 +62,21 @@ def calibration_images(record: Record, dataset: Dataset, num_images: int) -> Ima
     return np.ascontiguousarray(dataset.train.images[chosen[spread]])
 
 
-@torch.inference_mode()
 def original_logits(stored: StoredModel, images: Images) -> Logits:
     """float32 [N, num_classes] by the original model, in float32 whatever its precision in training."""
-    parts = []
-    device = next(stored.module.parameters()).device
-    with progress("original model", len(images), "images", quiet=False) as advance:
-        for rows in batches(len(images), stored.image_size):
-            batch = torch.from_numpy(np.array(images[rows])).to(device)  # a copy: cached images are read-only
-            parts.append(stored.module(stored.normalize(batch)).float().cpu().numpy())
-            advance(len(batch))
-    return np.concatenate(parts)
+    return _logits("original model", stored.logits, images, stored.image_size)
 
 
 def onnx_logits(path: Path, images: Images, image_size: int) -> Logits:
     """float32 [N, num_classes] by an exported model, in onnxruntime."""
-    parts, model = [], open_onnx(path)
-    with progress(path.name, len(images), "images", quiet=False) as advance:
+    return _logits(path.name, open_onnx(path).logits, images, image_size)
+
+
+def _logits(name: str, ask: Callable[[Images], Logits], images: Images, image_size: int) -> Logits:
+    parts = []
+    with progress(name, len(images), "images", quiet=False) as advance:
         for rows in batches(len(images), image_size):
-            parts.append(model.logits(images[rows]))
+            parts.append(ask(images[rows]))
             advance(len(parts[-1]))
     return np.concatenate(parts)
 

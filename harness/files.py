@@ -19,6 +19,7 @@ from harness.errors import StorageError
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _PIECE = 2**20
 
 
@@ -82,6 +83,11 @@ def clear_temporaries(folder: Path, min_age_s: float) -> None:
             continue  # its writer has just finished
         except OSError as error:
             raise storage_error(path, error) from error
+
+
+def as_cell(text: str) -> str:
+    """Text that a spreadsheet does not run as a formula."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def reserve_space(path: Path, num_bytes: int) -> None:

@@ -28,10 +28,10 @@ from harness.datasets.progress import progress
 from harness.errors import DataError, UsageError
 from harness.files import write_text
 from harness.predicted import Prediction, as_csv, as_json, best_classes
+from harness.process import DEVICES
 
 EXIT_SOME_UNREADABLE = 1
 SHOWN_ROWS = 50
-DEVICES = ("cpu", "cuda")
 
 HELP = """Classify images with a trained model.
 

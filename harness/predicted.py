@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+from harness.files import as_cell
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ def as_csv(predictions: list[Prediction], top: int) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     for one in predictions:
-        row = [_cell(one.file_text())]
+        row = [as_cell(one.file_text())]
         for name, probability in one.best:
-            row += [_cell(name), f"{probability:.6f}"]
+            row += [as_cell(name), f"{probability:.6f}"]
         writer.writerow(row)
     return text.getvalue()
 
@@ -80,8 +80,3 @@ def as_json(model: str, predictions: list[Prediction], problems: dict[Path, str]
 
 def _printable(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
-
-
-def _cell(text: str) -> str:
-    """Text that a spreadsheet does not run as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

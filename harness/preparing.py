@@ -22,7 +22,7 @@ from harness.features import cache_features
 from harness.host_memory import give_back_freed_memory, keep_freed_memory
 from harness.in_effect import check_backend
 from harness.memory import reset_peak
-from harness.model import BuiltModel, check_model, count_compute, make_model
+from harness.model import check_model, count_compute, make_model
 from harness.precision import Autocast, make_autocast
 from harness.process import Process, check_process
 from harness.record import ModelFacts
@@ -116,8 +116,9 @@ def prepare(
             reserve_for_weights(run_dir, built.module)
         facts = count_compute(cell, num_classes, len(fit_indices), steps_per_epoch)
     with clock.span("data"):
-        normalize = _normalizer(cell, dataset, built, process)
-        images = _load_images(cell, dataset, normalize, fit_indices, val_indices, process)
+        mean, std = channel_statistics(dataset.train)
+        normalize = Normalizer(built.mean or mean, built.std or std, cell.image_size, process.device)
+        images = _load_images(cell, dataset, mean, normalize, fit_indices, val_indices, process)
         if cell.pretrained is None:
             show_images(built.module, images)
         if cell.sync_batchnorm:
@@ -159,21 +160,17 @@ def _steps_per_epoch(cell: CellSpec, num_fit: int) -> int:
     return steps
 
 
-def _normalizer(cell: CellSpec, dataset: Dataset, built: BuiltModel, process: Process) -> Normalizer:
-    mean, std = channel_statistics(dataset.train)
-    return Normalizer(built.mean or mean, built.std or std, cell.image_size, process.device)
-
-
 def _load_images(
     cell: CellSpec,
     dataset: Dataset,
+    mean: tuple[float, ...],
     normalize: Normalizer,
     fit_indices: Indices,
     val_indices: Indices,
     process: Process,
 ) -> Inputs:
     device = process.device
-    red, green, blue = (round(255 * value) for value in channel_statistics(dataset.train)[0])
+    red, green, blue = (round(255 * value) for value in mean)
     return Inputs(
         fit=DeviceImages(dataset.train, fit_indices, device),
         val=DeviceImages(dataset.train, val_indices, device) if len(val_indices) else None,

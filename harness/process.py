@@ -17,12 +17,13 @@ from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 from harness.cell import CellSpec
-from harness.errors import HardwareError, LostProcessError
+from harness.errors import HardwareError, LostProcessError, UsageError
 from harness.heartbeat import Heartbeat
 from harness.settings import TIMEOUT_S
 
 T = TypeVar("T")
 
+DEVICES = ("cpu", "cuda")
 LONGEST_DOWNLOAD = timedelta(days=1)
 
 
@@ -161,6 +162,22 @@ def _gloo_group(timeout: timedelta) -> dist.ProcessGroup:
     group = dist.new_group(backend="gloo", timeout=timeout)
     assert isinstance(group, dist.ProcessGroup), "this process is in the group of all processes"
     return group
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device that `--device` names, or a GPU if there is one.
+
+    Raises:
+        UsageError: there is no such kind of device.
+        HardwareError: this machine has none.
+    """
+    if name is None:
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    if name not in DEVICES:
+        raise UsageError(f"--device {name}: expected {' or '.join(DEVICES)}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise HardwareError("--device cuda: torch finds no CUDA device here: use --device cpu")
+    return torch.device(name, 0) if name == "cuda" else torch.device(name)
 
 
 def use_threads(asked: int | None) -> None:

@@ -18,11 +18,11 @@ from harness.asking import Answers, Indices, Ledger
 from harness.corruptions.frost import frost_source
 from harness.datasets.download import file_hash
 from harness.environment import VERDICT_VERSION
-from harness.errors import HardwareError, UsageError
+from harness.errors import UsageError
 from harness.fidelity import load_images_of
 from harness.files import storage_error, write_arrays
 from harness.precision import make_autocast
-from harness.process import Process, use_threads
+from harness.process import Process, choose_device, use_threads
 from harness.record import ROBUSTNESS_FILE
 from harness.robustness import (
     LEVELS,
@@ -36,7 +36,6 @@ from harness.seeding import use_deterministic_kernels
 from harness.stored_model import load_stored_model, weights_path
 
 PARTIAL_NAME = "robustness.partial.npz"
-DEVICES = ("cpu", "cuda")
 
 HELP = """Measure how robust the models of finished runs are, from their stored weights.
 
@@ -113,22 +112,6 @@ def _measure(
     write_robustness(run, arrays)
     ledger.forget()
     console.print(Text(f"kept: {run / ROBUSTNESS_FILE}"))
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device of that name, or a GPU if there is one.
-
-    Raises:
-        UsageError: there is no such kind of device.
-        HardwareError: this machine has none.
-    """
-    if name is None:
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    if name not in DEVICES:
-        raise UsageError(f"--device {name}: expected {' or '.join(DEVICES)}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise HardwareError("--device cuda: torch finds no CUDA device here: use --device cpu")
-    return torch.device(name, 0) if name == "cuda" else torch.device(name)
 
 
 class FileLedger(Ledger):

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from harness.cell import CellSpec
-from harness.datasets.base import DataProvenance
+from harness.datasets.base import DataProvenance, Images
 from harness.datasets.device_loader import Normalizer
 from harness.errors import DataError, UsageError
 from harness.files import atomic_write
@@ -63,6 +63,16 @@ class StoredModel:
     """Of each channel, for pixels scaled to 0..1, as it was taken off in training."""
 
     std: tuple[float, ...]
+
+    @torch.inference_mode()
+    def logits(self, images_NCHW: Images) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """float32 [N, num_classes] of uint8 RGB images, in float32 whatever the precision in training."""
+        device = next(self.module.parameters()).device
+        images = torch.from_numpy(np.array(images_NCHW)).to(device)  # a copy: cached images are read-only
+        logits: np.ndarray[Any, np.dtype[np.float32]] = (
+            self.module(self.normalize(images)).float().cpu().numpy()
+        )
+        return logits
 
 
 def weights_path(run_dir: Path) -> Path:

@@ -9,11 +9,11 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.record import Record
+from harness.settings import ROBUSTNESS
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 FORMAT = 1
-LEVELS = ("quick", "full")
 
 CHANGE_GROUPS = ("shift", "flip", "brightness")
 """First words of the names of what should change nothing."""
@@ -57,7 +57,7 @@ def _whole_problem(arrays: Arrays, record: Record) -> str | None:
     missing = _ALWAYS - arrays.keys()
     if missing:
         return f"there is no array '{min(missing)}'"
-    if str(arrays["level"]) not in LEVELS:
+    if str(arrays["level"]) not in ROBUSTNESS[1:]:
         return f"is of level '{arrays['level']}', which there is not"
     if record.data is None or str(arrays["test_fingerprint"]) != record.data.test_fingerprint:
         return "is about other test images than the record: the fingerprints differ"

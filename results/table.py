@@ -12,7 +12,7 @@ import io
 from pathlib import Path
 from types import SimpleNamespace
 
-from harness.files import write_text
+from harness.files import as_cell, write_text
 from harness.record import Record
 from results.columns import COLUMNS, Column
 from results.derived import Derived, kept_scores
@@ -110,6 +110,4 @@ def _text(value: object) -> str:
         value = "; ".join(f"{key}: {reason}" for key, reason in value.items())
     if not isinstance(value, str):
         return str(value)
-    line = one_line(value)
-    # A spreadsheet runs text that starts like this as a formula.
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
+    return as_cell(one_line(value))
