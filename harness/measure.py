@@ -10,12 +10,12 @@ import torch
 
 from harness.cell import WEIGHTS_IN_PARTS
 from harness.clock import LEDGER, Clock
+from harness.measurements import Measurements
 from harness.memory import largest_of, read_peak
 from harness.peak_flops import Peak, mfu, peak
 from harness.preparing import Prepared
 from harness.process import Process
 from harness.quick_latency import quick_latency
-from harness.record import Measurements
 from harness.strategy import Strategy
 from harness.training_state import Training
 from harness.usage import Usage, combine

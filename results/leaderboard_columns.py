@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.record import Measurements, ModelFacts
+from harness.measurements import Measurements
+from harness.record import ModelFacts
 from results.derived import kept_scores
 from results.references import Reference
 from results.score import Score

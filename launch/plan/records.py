@@ -15,8 +15,9 @@ from pydantic import BaseModel
 
 from harness.cell import CellSpec
 from harness.datasets.base import DataProvenance
+from harness.measurements import Measurements
 from harness.recipe import Recipe
-from harness.record import Environment, Failure, Measurements, ModelFacts, Record
+from harness.record import Environment, Failure, ModelFacts, Record
 from launch.plan.facts import CellState, RunFacts, recipe_shape
 
 RECORD_SCHEMA, CELL_SCHEMA = 1, 1

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from harness.cell import CellSpec
 from harness.errors import DataError
-from harness.record import Measurements, Record, read_record, record_path, write_record
+from harness.measurements import Measurements
+from harness.record import Record, read_record, record_path, write_record
 
 MEASUREMENTS: dict[str, Any] = {
     "wall_time_s": 10.5,

@@ -12,7 +12,8 @@ import pytest
 from harness.cell import make_cell
 from harness.datasets.base import DataProvenance
 from harness.files import write_arrays, write_text
-from harness.record import Environment, Failure, InEffect, Measurements, ModelFacts, Record, write_record
+from harness.measurements import Measurements
+from harness.record import Environment, Failure, InEffect, ModelFacts, Record, write_record
 
 RunFactory = Callable[..., Path]
 

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from harness.cell import CellSpec
 from harness.errors import UsageError
+from harness.measurements import Measurements
 from harness.recipe import Recipe
-from harness.record import Measurements, read_record, write_record
+from harness.record import read_record, write_record
 from results.columns import COLUMNS
 from results.leaderboard import print_leaderboard
 from results.table import columns_markdown, columns_text, write_csv

@@ -11,12 +11,12 @@ import numpy as np
 from harness.cell import CellSpec, make_cell
 from harness.datasets.base import DataProvenance
 from harness.files import write_arrays, write_text
+from harness.measurements import Measurements
 from harness.recipes import recipe_for
 from harness.record import (
     Environment,
     EpochRow,
     Failure,
-    Measurements,
     ModelFacts,
     Record,
     write_record,
