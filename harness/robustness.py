@@ -29,7 +29,7 @@ from harness.corruptions.names import EXTRA, MAIN, SEVERITIES
 from harness.corruptions.registry import corrupt
 from harness.datasets.base import ImageSet
 from harness.datasets.device_loader import DeviceImages
-from harness.datasets.shifted import CLASS_NAMES, Cifar10C, Cifar101, open_cifar10_1, open_cifar10_c
+from harness.datasets.shifted import Cifar10C, Cifar101, Published
 from harness.errors import DataError, unknown_name
 from harness.files import write_arrays
 from harness.precision import Autocast
@@ -64,31 +64,6 @@ LEVELS = {
     "quick": Level((1, 3, 5), MAIN, num_images=1000, num_attacked=200),
     "full": Level(SEVERITIES, (*MAIN, *EXTRA), num_images=None, num_attacked=1000),
 }
-
-
-@dataclass(frozen=True)
-class Published:
-    """Published images of CIFAR-10's classes, as far as they are there."""
-
-    cifar10_c: Cifar10C | None = None
-    cifar10_1: Cifar101 | None = None
-
-    def name(self) -> str:
-        """Which of them there are."""
-        corruptions = "" if self.cifar10_c is None else ", ".join(self.cifar10_c.names)
-        version = "" if self.cifar10_1 is None else self.cifar10_1.version
-        return f"CIFAR-10-C: {corruptions or 'none'}; CIFAR-10.1: {version or 'none'}"
-
-
-def open_published(class_names: tuple[str, ...], data_dir: Path) -> Published:
-    """What there is in `data_dir` for a model of these classes; nothing unless they are CIFAR-10's.
-
-    Raises:
-        DataError: a file is damaged.
-    """
-    if class_names != CLASS_NAMES:
-        return Published()
-    return Published(open_cifar10_c(data_dir), open_cifar10_1(data_dir))
 
 
 def measure_robustness(

@@ -17,6 +17,7 @@ from rich.text import Text
 from harness.asking import Answers, Indices, Ledger
 from harness.corruptions.frost import frost_source
 from harness.datasets.download import file_hash
+from harness.datasets.shifted import open_published
 from harness.environment import VERDICT_VERSION
 from harness.errors import UsageError
 from harness.fidelity import load_images_of
@@ -29,7 +30,6 @@ from harness.robustness import (
     choose_level,
     measure_robustness,
     num_pieces,
-    open_published,
     write_robustness,
 )
 from harness.seeding import use_deterministic_kernels

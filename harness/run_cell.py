@@ -13,6 +13,7 @@ from harness.cell import CellSpec
 from harness.checkpoint import delete_checkpoints
 from harness.clock import Clock
 from harness.datasets.base import Dataset
+from harness.datasets.shifted import open_published
 from harness.errors import VerdictError
 from harness.in_effect import describe
 from harness.live import delete_live
@@ -22,7 +23,7 @@ from harness.preparing import Prepared, prepare
 from harness.process import Process, naming_the_lost
 from harness.progress import CellProgress, Reporter
 from harness.record import Environment, Record, write_record
-from harness.robustness import measure_robustness, open_published, write_robustness
+from harness.robustness import measure_robustness, write_robustness
 from harness.run_dir import give_up_reserve, now, record_failure, write_results
 from harness.sampler import Sampler, source_of
 from harness.scoring import predictions_of, score

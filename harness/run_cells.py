@@ -15,6 +15,7 @@ from rich.console import Console
 from harness.cell import CellSpec
 from harness.datasets.base import Dataset
 from harness.datasets.everywhere import load_everywhere
+from harness.datasets.shifted import open_published
 from harness.environment import describe_environment
 from harness.errors import DivergedError, MemoryShortError, VerdictError
 from harness.files import clear_temporaries
@@ -26,7 +27,6 @@ from harness.preparing import check_cell
 from harness.process import leave_process_group, start_process, use_threads
 from harness.progress import Reporter
 from harness.record import Environment
-from harness.robustness import open_published
 from harness.run_cell import Run, run_cell
 from harness.run_dir import claim, is_finished, pending_cells, untested
 from harness.seeding import use_deterministic_kernels

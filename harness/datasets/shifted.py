@@ -129,3 +129,28 @@ def _read(path: Path) -> np.ndarray[Any, Any]:
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: damaged, or not an array of numpy ({error})") from None
     return array
+
+
+@dataclass(frozen=True)
+class Published:
+    """Published images of CIFAR-10's classes, as far as they are there."""
+
+    cifar10_c: Cifar10C | None = None
+    cifar10_1: Cifar101 | None = None
+
+    def name(self) -> str:
+        """Which of them there are."""
+        corruptions = "" if self.cifar10_c is None else ", ".join(self.cifar10_c.names)
+        version = "" if self.cifar10_1 is None else self.cifar10_1.version
+        return f"CIFAR-10-C: {corruptions or 'none'}; CIFAR-10.1: {version or 'none'}"
+
+
+def open_published(class_names: tuple[str, ...], data_dir: Path) -> Published:
+    """What there is in `data_dir` for a model of these classes; nothing unless they are CIFAR-10's.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    if class_names != CLASS_NAMES:
+        return Published()
+    return Published(open_cifar10_c(data_dir), open_cifar10_1(data_dir))

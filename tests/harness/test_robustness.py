@@ -16,7 +16,7 @@ from harness.asking import Answers, Indices, Ledger
 from harness.corruptions.registry import corrupt
 from harness.datasets.base import ImageSet
 from harness.datasets.device_loader import Normalizer
-from harness.datasets.shifted import CLASS_NAMES, Cifar10C, Cifar101
+from harness.datasets.shifted import CLASS_NAMES, Cifar10C, Cifar101, Published, open_published
 from harness.errors import DivergedError, UsageError
 from harness.precision import make_autocast
 from harness.process import Process
@@ -24,10 +24,8 @@ from harness.robustness import (
     LEVELS,
     Arrays,
     Level,
-    Published,
     measure_robustness,
     num_pieces,
-    open_published,
     spread,
 )
 from harness.shifts import CHANGES, flip
