@@ -168,7 +168,7 @@ def speedup(row: LatencyRow, results: list[Latency]) -> float | None:
 
 def as_table(results: list[Latency], title: str) -> Table:
     """The rows by batch size, each held against `eager`."""
-    table = Table(title=Text(title), caption=Text(_places(results)), box=SIMPLE_HEAD)
+    table = Table(title=Text(title), caption=Text(_places(results)), box=SIMPLE_HEAD, pad_edge=False)
     for name in ("batch", "backend", "precision", "p50 ms", "p90 ms", "p99 ms", "images/s", "vs eager"):
         table.add_column(name, justify="left" if name in ("backend", "precision") else "right", no_wrap=True)
     for index in range(len(results[0].rows) if results else 0):
