@@ -88,9 +88,8 @@ class Shortage:
         return self.process.largest_on_hosts([own])[0]
 
     def forget(self) -> None:
-        """The training is over."""
-        if self._marker.exists():
-            self._marker.unlink()
+        """The training is over; the first process may have removed the folder by now."""
+        self._marker.unlink(missing_ok=True)
 
     @property
     def _marker(self) -> Path:

@@ -1,4 +1,4 @@
-"""What stored runs say: `python -m results leaderboard runs/`."""
+"""What stored runs say, and what to do about it: `python -m results recommend runs/`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from typing import Annotated
 import typer
 
 from harness.console import run_command
+from results.audit.command import audit
+from results.compare.command import compare
+from results.economics.command import economics
+from results.leaderboard_command import leaderboard
+from results.recommend.command import recommend
+from results.report.command import report
 from results.show import show
+from results.value.command import value
 
-RunsFolder = Annotated[
-    Path, typer.Argument(metavar="RUNS", help="Folder that holds the runs, such as runs/.")
-]
-
-_HELP = """Say what stored runs are worth: rank them, or turn them into a table.
+_HELP = """Say what stored runs are worth, and whether to build or to buy.
 
 \b
 Examples:
-  python -m results leaderboard runs/
-  python -m results show runs/be8502089858
-  python -m results csv runs/
-  python -m results columns --markdown
+  python -m results leaderboard runs/ --by cell
+  python -m results compare runs/be8502089858 runs/d1048d6b09c2
+  python -m results audit detectocorp --predictions theirs.csv --dataset cifar10 --runs runs/
+  python -m results recommend runs/ --audit audits/detectocorp
+  python -m results report runs/ --audit audits/detectocorp
 """
 
 app = typer.Typer(
@@ -32,24 +36,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-
-@app.command()
-def leaderboard(runs: RunsFolder) -> None:
-    """Rank the runs by accuracy for compute.
-
-    GPipe, Detectocorp and people stand beside them, as claims.
-
-    Example: python -m results leaderboard runs/
-    """
-    from rich.console import Console
-
-    from results.leaderboard import print_leaderboard
-
-    print_leaderboard(runs, Console())
+for command in (leaderboard, show, compare, value, audit, economics, recommend, report):
+    app.command()(command)
 
 
 @app.command()
-def csv(runs: RunsFolder) -> None:
+def csv(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that holds the runs, such as runs/.")],
+) -> None:
     """Rebuild RUNS/results.csv, one row for each run.
 
     Example: python -m results csv runs/
@@ -72,9 +66,6 @@ def columns(
     from results.table import columns_markdown, columns_text
 
     typer.echo(columns_markdown() if markdown else columns_text())
-
-
-app.command()(show)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,20 @@
-"""The few figures of a run, beyond its accuracy, that a table shows, kept beside its predictions.
+"""The few figures of a run, beyond its accuracy, that a table shows.
 
-    derived_scores(run.predictions).ece_percent     # computed
-    kept_scores(run).scores.ece_percent             # from runs/<cell_id>/derived.json, where that is current
+    derived_scores(run.predictions).ece_percent
+    derive(run, run.predictions).robustness     # None where it was not measured, with the reason in `reasons`
 
-`derived.json` may be deleted at any time: it is only there because a table is rebuilt after every cell.
+They are kept in the index of a folder (`results/index.py`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
-
-from harness.errors import DataError, StorageError
-from harness.files import write_text
-from harness.record import ROBUSTNESS_FILE
+from harness.errors import DataError
 from results.figures import figures_of
 from results.predictions import from_run
 from results.robustness import RobustnessScores, read_robustness
 from results.store import Predictions, Run
-
-DERIVED_VERSION = 1
-"""Of `derived.json`; raise it when a figure is added or computed in another way. History: 1, the first."""
 
 _COLUMNS_OF_REASONS = {
     "top5": ("top5_accuracy_percent",),
@@ -99,37 +88,18 @@ def derived_scores(predictions: Predictions) -> DerivedScores:
 
 @dataclass(frozen=True)
 class Derived:
-    """The content of `derived.json`."""
-
-    version: int
-    stamps: dict[str, list[int]]
-    """Size and time of the files that the figures come from: they change when one is written again."""
+    """What the predictions of a run, and its answers to changed images, say."""
 
     scores: DerivedScores
     robustness: RobustnessScores | None
     reasons: dict[str, str]
-    """Why a part is None, by its name."""
+    """Why a figure of robustness is None, by its name."""
 
 
-def kept_scores(run: Run) -> Derived:
-    """The figures of a finished run: those that were kept, or, where they are out of date, anew.
-
-    Raises:
-        DataError: the predictions are missing, damaged, or do not fit the record.
-    """
-    path = run.run_dir / "derived.json"
-    stamps = {name: _stamp(run.run_dir / name) for name in ("predictions.npz", ROBUSTNESS_FILE)}
-    try:
-        kept = _checker().validate_json(path.read_bytes())
-        if kept.version == DERIVED_VERSION and kept.stamps == stamps:
-            return kept
-    except (OSError, ValidationError):
-        pass  # never written, by another version, or damaged: it is written again below
+def derive(run: Run, predictions: Predictions) -> Derived:
+    """The figures of a finished run, from its predictions and from `robustness.npz` beside them."""
     robustness, reasons = _robustness(run)
-    kept = Derived(DERIVED_VERSION, stamps, derived_scores(run.predictions), robustness, reasons)
-    with contextlib.suppress(StorageError):  # runs that may only be read are worth a table too
-        write_text(path, json.dumps(asdict(kept), indent=1, allow_nan=False) + "\n")
-    return kept
+    return Derived(derived_scores(predictions), robustness, reasons)
 
 
 def _robustness(run: Run) -> tuple[RobustnessScores | None, dict[str, str]]:
@@ -152,17 +122,3 @@ def _robustness(run: Run) -> tuple[RobustnessScores | None, dict[str, str]]:
     return scores, {
         name: reason for name, reason in reasons.items() if reason and getattr(scores, name) is None
     }
-
-
-@cache
-def _checker() -> TypeAdapter[Derived]:
-    return TypeAdapter(Derived)
-
-
-def _stamp(path: Path) -> list[int]:
-    """Size and time of a file; [] where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns]

@@ -3,22 +3,23 @@
     read_prediction_set(Path("runs/be8502089858"))                       # a run folder
     read_prediction_set(Path("wrn_28_10.json"), Path("labels.npy"))      # a list of classes
     read_prediction_set(Path("vgg_15_BN_64.npz"))                        # logits and labels in one file
+    read_prediction_set(Path("audits/detectocorp"))                      # what the audit of a vendor left
 
 | file    | what it may hold                                                                     |
 |---------|--------------------------------------------------------------------------------------|
 | `.json` | a list with the class index of every image                                           |
 | `.npy`  | the same; or a matrix [N, C] of probabilities or logits                              |
-| `.npz`  | one or more of `logits` [N, C], `probs` [N, C], `classes` [N]; perhaps `labels` [N]  |
+| `.npz`  | one or more of `logits` [N, C], `probs` [N, C], `classes` [N]; perhaps `labels` [N], |
+|         | `class_names` [C] and `test_fingerprint`, the hash of the images it is about         |
 
 A matrix whose values are from 0 to 1 and whose rows sum to 1 is read as probabilities, any other as logits.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -27,16 +28,21 @@ from harness.record import read_record, record_path
 from results.calibration import Distributions, from_logits, from_probabilities
 from results.human import check_counts
 from results.metrics import Array
+from results.prediction_files import (
+    MAX_CLASSES,
+    class_names_of,
+    fingerprint_of,
+    indices_of,
+    numbered,
+    read_arrays,
+    read_labels,
+)
 from results.store import Predictions, one_line, read_predictions
 
 Known = Literal["classes", "probabilities", "logits"]
 
 SUM_TOLERANCE = 1e-3
 """How far probabilities of an image may be from a sum of 1: what rounding to four digits leaves."""
-
-
-MAX_CLASSES = 5000
-"""A class index beyond is taken for a damaged file; the confusions of so many take 200 MB."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,17 @@ class PredictionSet:
 
     val_labels: Array | None = None
 
+    fingerprint: str | None = None
+    """Hash of the pixels and labels of the test images; None for a file that does not say."""
+
+    league: str | None = None
+    """`from scratch` or `pre-trained`; None for a file."""
+
+    @property
+    def has_class_names(self) -> bool:
+        """Whether the names of the classes are known, not only their indices."""
+        return self.class_names != numbered(len(self.class_names))
+
     def distributions(self) -> Distributions | None:
         """The model's distribution over the classes for each image; None where only classes are known."""
         if self.scores is None:
@@ -75,25 +92,38 @@ class PredictionSet:
 
 
 def read_prediction_set(path: Path, labels_path: Path | None = None) -> PredictionSet:
-    """Read the predictions of a run folder or a file; see the table above.
+    """Read the predictions of a run folder, an audit's folder or a file; see the table above.
 
     Args:
-        path: a run folder, its `predictions.npz`, or a file of another origin.
+        path: a run folder, its `predictions.npz`, an audit's folder, or a file of another origin.
         labels_path: `.npy` or `.json` with the class index of every image; runs hold their own.
 
     Raises:
         UsageError: there is no such file, its kind is unknown, or labels are missing or given in vain.
         DataError: damaged, wrong length, values that are not finite, no classes, or no probabilities.
     """
-    if path.name == "predictions.npz" and record_path(path.parent).exists():
-        path = path.parent
+    if holds_run(path):
+        path = path if path.is_dir() else path.parent
+    name = path.name
+    if holds_audit(path):
+        name, path = path.resolve().name, path / "predictions.npz"
     if path.is_dir():
         if labels_path is not None:
             raise UsageError(f"'{path}' is a run and holds its own labels: leave out --labels")
         return _read_run(path)
-    arrays = _read_file(path)
-    labels = _read_labels(path, arrays.pop("labels", None), labels_path)
-    return _prediction_set(path, arrays, labels)
+    arrays = read_arrays(path)
+    labels = read_labels(path, arrays.pop("labels", None), labels_path)
+    return _prediction_set(path, one_line(name), arrays, labels)
+
+
+def holds_run(path: Path) -> bool:
+    """Whether `path` is a run folder, or the predictions in one: it then needs no labels."""
+    return record_path(path.parent if path.name == "predictions.npz" else path).exists()
+
+
+def holds_audit(path: Path) -> bool:
+    """Whether `path` is the folder that the audit of a vendor left."""
+    return (path / "audit.json").exists()
 
 
 def from_run(name: str, run_dir: Path | None, predictions: Predictions) -> PredictionSet:
@@ -115,6 +145,7 @@ def from_run(name: str, run_dir: Path | None, predictions: Predictions) -> Predi
         scores=predictions.test_logits,
         val_logits=predictions.val_logits if has_val else None,
         val_labels=predictions.val_labels if has_val else None,
+        fingerprint=predictions.test_fingerprint,
     )
 
 
@@ -127,7 +158,7 @@ def read_human_counts(path: Path, num_images: int, num_classes: int) -> Array:
     """
     if path.suffix != ".npy":
         raise UsageError(f"cannot read human judgements from '{path}': give a .npy file of counts")
-    (counts,) = _read_file(path).values()
+    (counts,) = read_arrays(path).values()
     try:
         check_counts(counts, num_images)
     except ValueError as error:
@@ -149,52 +180,10 @@ def _read_run(run_dir: Path) -> PredictionSet:
         raise DataError(f"{record_path(run_dir)}: says finished, but lacks its data")
     cell = record.cell
     name = f"{cell.model} / {cell.augmentation}, seed {cell.seed}, cell {record.cell_id}"
-    return from_run(name, run_dir, read_predictions(run_dir, record))
+    return replace(from_run(name, run_dir, read_predictions(run_dir, record)), league=cell.league)
 
 
-def _read_file(path: Path) -> dict[str, Array]:
-    """The arrays of a file by name; `classes` or `matrix` where the file does not name them."""
-    try:
-        if path.suffix == ".json":
-            return {"classes": _class_list(json.loads(path.read_text(encoding="utf-8")))}
-        if path.suffix == ".npy":
-            with path.open("rb") as file:
-                array = np.lib.format.read_array(file, allow_pickle=False)
-            return {"classes" if array.ndim == 1 else "matrix": array}
-        if path.suffix == ".npz":
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-    except FileNotFoundError:
-        raise UsageError(f"cannot read '{path}': there is no such file") from None
-    except Exception as error:
-        # json, numpy and zipfile meet damaged bytes with a dozen unrelated types of error.
-        raise DataError(f"{path}: cannot be read: {one_line(str(error), 200)}") from error
-    raise UsageError(f"cannot read '{path}': give a run folder, or a file named .json, .npy or .npz")
-
-
-def _class_list(content: Any) -> Array:
-    if not isinstance(content, list) or not all(type(item) is int for item in content):
-        raise ValueError("not a list of class indices")
-    return np.array(content, np.int64)
-
-
-def _read_labels(path: Path, own: Array | None, labels_path: Path | None) -> Array:
-    if own is None and labels_path is None:
-        raise UsageError(f"'{path}' holds no labels: give them with --labels FILE.npy")
-    if labels_path is None:
-        assert own is not None
-        return _indices(path, "labels", own)
-    named = _read_file(labels_path)
-    given = named.get("labels", named.get("classes"))
-    if given is None:
-        raise DataError(f"{labels_path}: holds no list of labels")
-    labels = _indices(labels_path, "labels", given)
-    if own is not None and not np.array_equal(own, labels):
-        raise DataError(f"{path}: its own labels are not those of {labels_path}")
-    return labels
-
-
-def _prediction_set(path: Path, arrays: dict[str, Array], labels: Array) -> PredictionSet:
+def _prediction_set(path: Path, name: str, arrays: dict[str, Array], labels: Array) -> PredictionSet:
     known, scores = _scores(path, arrays, len(labels))
     classes = arrays.get("classes")
     if scores is None and classes is None:
@@ -202,20 +191,30 @@ def _prediction_set(path: Path, arrays: dict[str, Array], labels: Array) -> Pred
             f"{path}: holds neither logits nor probs nor classes, but {sorted(arrays) or 'nothing'}"
         )
     if classes is not None:
-        classes = _indices(path, "classes", classes)
+        classes = indices_of(path, "classes", classes)
         if len(classes) != len(labels):
             raise DataError(f"{path}: {len(classes):,} predictions for {len(labels):,} labels")
         if scores is not None and not np.array_equal(classes, scores.argmax(axis=1)):
             raise DataError(f"{path}: its classes are not those of the largest {known}")
+    names = arrays.get("class_names")
     if scores is not None:
-        classes = scores.argmax(axis=1)
+        classes, num_classes = scores.argmax(axis=1), scores.shape[1]
+    else:
+        num_classes = int(labels.max()) + 1 if names is None else names.size
     assert classes is not None
-    num_classes = int(labels.max()) + 1 if scores is None else scores.shape[1]
     for what, indices in (("labels", labels), ("classes", classes)):
         if indices.max() >= num_classes:
             raise DataError(f"{path}: {what} up to {indices.max()}, but there are only {num_classes} classes")
-    names = tuple(str(index) for index in range(num_classes))
-    return PredictionSet(one_line(path.name), None, known, classes, labels, names, scores)
+    return PredictionSet(
+        name=name,
+        run_dir=None,
+        known=known,
+        classes=classes,
+        labels=labels,
+        class_names=class_names_of(path, names, num_classes),
+        scores=scores,
+        fingerprint=fingerprint_of(path, arrays.get("test_fingerprint")),
+    )
 
 
 def _scores(path: Path, arrays: dict[str, Array], num_images: int) -> tuple[Known, Array | None]:
@@ -262,12 +261,3 @@ def _looks_like_probabilities(matrix: Array) -> bool:
     if matrix.dtype.kind != "f" or matrix.ndim != 2 or not ((matrix >= 0) & (matrix <= 1)).all():
         return False
     return bool((np.abs(matrix.sum(axis=1, dtype=np.float64) - 1) <= SUM_TOLERANCE).all())
-
-
-def _indices(path: Path, what: str, array: Array) -> Array:
-    if array.dtype.kind not in "iu" or array.ndim != 1 or not array.size:
-        raise DataError(f"{path}: {what} are {array.dtype} {array.shape}, not a list of class indices")
-    indices = array.astype(np.int64)
-    if indices.min() < 0 or indices.max() >= MAX_CLASSES:
-        raise DataError(f"{path}: {what} holds class indices outside of 0 to {MAX_CLASSES - 1:,}")
-    return indices

@@ -1,6 +1,7 @@
 """The systems that we did not train, read from `references.yaml`: claims, each with its source.
 
 load_references()["gpipe"].accuracy_percent    # 99.0
+load_references()["gpipe"].counted.forward_flops_per_image    # counted from the architecture
 leaderboard_references()                       # the rows at the foot of a leaderboard
 """
 
@@ -14,6 +15,38 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 REFERENCES_PATH = Path(__file__).with_name("references.yaml")
+
+
+class Counted(BaseModel):
+    """What the architecture of a system says of its compute: neither measured nor a claim of its makers.
+
+    1 multiply-add = 2 FLOPs, by the counter of our own models; `command` counts it again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    label: Literal["counted from the architecture"]
+    """What stands beside the figures wherever they are shown."""
+
+    num_params: int = Field(gt=0)
+    image_size: int = Field(gt=0)
+    """Height and width in pixels."""
+
+    forward_flops_per_image: int = Field(gt=0)
+    train_flops_per_image: int = Field(gt=0)
+    """Forward and backward; what is computed again to save memory is not in it."""
+
+    source: str = Field(min_length=1)
+    command: str = Field(min_length=1)
+    least_train_images: int = Field(gt=0)
+    """Images that were trained on at the very least, over all phases."""
+
+    least_train_images_source: str = Field(min_length=1)
+
+    @property
+    def least_train_pflop(self) -> float:
+        """Training compute that cannot have been undercut, 1e15 FLOPs."""
+        return self.least_train_images * self.train_flops_per_image / 1e15
 
 
 class Reference(BaseModel):
@@ -37,6 +70,8 @@ class Reference(BaseModel):
     source: str = Field(min_length=1)
     on_leaderboard: bool
     """Whether the leaderboard shows it without being asked."""
+
+    counted: Counted | None = None
 
 
 @cache

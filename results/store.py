@@ -113,30 +113,40 @@ def load_runs(folder: Path) -> StoredRuns:
     try:
         run_dirs = [path for path in sorted(folder.iterdir()) if path.is_dir()]
     except OSError as error:
-        raise UsageError(
-            f"cannot read runs from '{folder}': {error.strerror}: "
-            "name the folder that a matrix was run into, such as runs/"
-        ) from None
+        raise unreadable_folder(folder, error) from None
     runs: list[Run] = []
     warnings: list[str] = []
     num_unfinished = 0
     for run_dir in run_dirs:
         try:
-            run = _load_run(run_dir)
+            loaded = load_run(run_dir)
         except DataError as error:
             # A damaged record may be quoted whole in the message.
             warnings.append(one_line(str(error), MAX_LINE_LENGTH))
             continue
-        if run is not None:
-            runs.append(run)
+        if loaded is not None:
+            runs.append(loaded[0])
         elif (run_dir / "cell.json").exists():
             num_unfinished += 1
     if not (runs or warnings or num_unfinished):
-        raise UsageError(
-            f"no runs in '{folder}': name the folder that holds one folder for each run, "
-            "or run a cell into it first"
-        )
+        raise no_runs(folder)
     return StoredRuns(runs, warnings, num_unfinished)
+
+
+def unreadable_folder(folder: Path, error: OSError) -> UsageError:
+    """The error for a folder whose runs cannot be listed."""
+    return UsageError(
+        f"cannot read runs from '{folder}': {error.strerror}: "
+        "name the folder that a matrix was run into, such as runs/"
+    )
+
+
+def no_runs(folder: Path) -> UsageError:
+    """The error for a folder without runs."""
+    return UsageError(
+        f"no runs in '{folder}': name the folder that holds one folder for each run, "
+        "or run a cell into it first"
+    )
 
 
 def read_predictions(run_dir: Path, record: Record) -> Predictions:
@@ -164,12 +174,18 @@ def read_predictions(run_dir: Path, record: Record) -> Predictions:
 
 def one_line(text: str, max_length: int | None = None) -> str:
     """`text` on one line and harmless to print: no line breaks, no control characters, not too long."""
-    line = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+    line = " ".join(text.split())
+    if not line.isprintable():
+        line = "".join(char if char.isprintable() else "?" for char in line)
     return line if max_length is None or len(line) <= max_length else f"{line[:max_length]} ..."
 
 
-def _load_run(run_dir: Path) -> Run | None:
-    """The run in `run_dir`, or None where there is no record yet."""
+def load_run(run_dir: Path) -> tuple[Run, Predictions | None] | None:
+    """The run in `run_dir`, with its predictions if it finished; None where there is no record yet.
+
+    Raises:
+        DataError: its record or its predictions cannot be trusted.
+    """
     record = read_record(run_dir)
     if record is None:
         return None
@@ -178,10 +194,11 @@ def _load_run(run_dir: Path) -> Run | None:
             f"{record_path(run_dir)}: is the record of cell {record.cell_id}, in another's folder"
         )
     if record.status == "failed":
-        return Run(run_dir, record, scores=None)
+        return Run(run_dir, record, scores=None), None
     if not _complete(record):
         raise DataError(f"{record_path(run_dir)}: says finished, but lacks its data, model or measurements")
-    return Run(run_dir, record, _score(read_predictions(run_dir, record)))
+    predictions = read_predictions(run_dir, record)
+    return Run(run_dir, record, _score(predictions)), predictions
 
 
 def _complete(record: Record) -> bool:

@@ -9,28 +9,30 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
-from harness.files import as_cell, write_text
-from harness.record import Record
-from results.columns import COLUMNS, Column
-from results.derived import Derived, kept_scores
-from results.score import score_run
-from results.store import Run, load_runs, one_line
+import numpy as np
 
+from harness.files import as_cell, atomic_write
+from results.columns import COLUMNS
+from results.index import load_table
+from results.run_table import RunTable, kind_of
 
-def row(run: Run) -> dict[str, str]:
-    """The cells of one run by the name of their column, as they stand in the file."""
-    sources = _sources(run)
-    return {column.name: _text(_find(sources, column))[: column.max_length] for column in COLUMNS}
+_ROWS_AT_ONCE = 2000
+"""As text, all rows of a large folder would take gigabytes."""
 
 
-def write_csv(folder: Path) -> list[str]:
+def write_csv(folder: Path, num_workers: int = 1, show_progress: bool = False) -> list[str]:
     """Rebuild `results.csv` in `folder` from its runs, atomically, oldest run first.
 
     Any number of launchers may call it at any time: the file is always whole, though it may lack a run
     that another launcher finished in the same moment, until the next rebuild.
+
+    Args:
+        folder: holds one folder for each run.
+        num_workers: processes that read the runs, where many are new.
+        show_progress: whether to show a bar on a terminal meanwhile.
 
     Returns:
         One warning for each run that was left out.
@@ -39,15 +41,32 @@ def write_csv(folder: Path) -> list[str]:
         UsageError: `folder` cannot be read or holds no run.
         StorageError: the file cannot be written.
     """
-    stored = load_runs(folder)
+    names = [column.name for column in COLUMNS]
+    table = load_table(folder, names, num_workers, show_progress)
+    order = np.lexsort((table.ranks("cell_id"), table.ranks("started_at")))
+    with atomic_write(folder / "results.csv") as file:
+        file.write(csv_text([names]).encode())
+        for start in range(0, len(table), _ROWS_AT_ONCE):
+            rows = table.select(order[start : start + _ROWS_AT_ONCE])
+            file.write(csv_text(list(zip(*cells(rows, names), strict=True))).encode())
+    return table.warnings
+
+
+def cells(table: RunTable, columns: Sequence[str]) -> list[list[str]]:
+    """The cells of each column as they stand in a file, safe in a spreadsheet."""
+    return [_safe(table.texts(column).tolist(), kind_of(column) == "text") for column in columns]
+
+
+def _safe(texts: list[str], are_texts: bool) -> list[str]:
+    # A number may start with a minus sign.
+    return [as_cell(text) for text in texts] if are_texts else texts
+
+
+def csv_text(rows: Sequence[Sequence[str]]) -> str:
+    """Lines of a CSV file."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [column.name for column in COLUMNS], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        row(run) for run in sorted(stored.runs, key=lambda run: (run.record.started_at, run.run_dir.name))
-    )
-    write_text(folder / "results.csv", text.getvalue())
-    return stored.warnings
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def columns_markdown() -> str:
@@ -64,50 +83,3 @@ def columns_text() -> str:
     return "\n".join(
         f"{column.name:{name_width}}  {column.unit:{unit_width}}  {column.description}" for column in COLUMNS
     )
-
-
-def _sources(run: Run) -> dict[str, object]:
-    record = run.record
-    derived = None if run.scores is None else kept_scores(run)
-    return {
-        "record": record,
-        "cell": record.cell,
-        "recipe": record.cell.recipe,
-        "data": record.data,
-        "model": record.model,
-        "measurements": record.measurements,
-        "in_effect": record.in_effect,
-        "reasons": _reasons(record, derived),
-        "environment": record.environment,
-        "failure": record.failure,
-        "scores": run.scores,
-        "score": None if run.scores is None else score_run(run),
-        "derived": None if derived is None else derived.scores,
-        "robustness": None if derived is None else derived.robustness,
-    }
-
-
-def _reasons(record: Record, derived: Derived | None) -> SimpleNamespace:
-    """Why figures are missing, whatever they come from."""
-    further = {} if derived is None else derived.scores.reasons | derived.reasons
-    return SimpleNamespace(unavailable=record.unavailable | further)
-
-
-def _find(sources: dict[str, object], column: Column) -> object:
-    """The value of the column, or None where the run has nothing of the kind."""
-    owner, field = column.path.split(".")
-    return None if sources[owner] is None else getattr(sources[owner], field)
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        value = "; ".join(str(item) for item in value)
-    if isinstance(value, dict):
-        value = "; ".join(f"{key}: {reason}" for key, reason in value.items())
-    if not isinstance(value, str):
-        return str(value)
-    return as_cell(one_line(value))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -67,6 +68,7 @@ class Import:
         return self.module.partition(".")[0]
 
 
+@cache  # most files are loaded by many others
 def imports_of(path: Path, root: Path) -> list[Import]:
     """Every import of a file; `from a import b` counts as `a` and as `a.b`, which may be a module."""
     found = []

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from results import derived
-from results.derived import DerivedScores, derived_scores, kept_scores
+from results.derived import derive, derived_scores
 from results.metrics import Array
 from results.store import Run, load_runs
 
@@ -101,77 +99,13 @@ def test_top_5_is_given_from_six_classes_on(make_run: RunFactory) -> None:
     assert derived_scores(run.predictions).top5_accuracy_percent == pytest.approx(100 * expected)
 
 
-def test_kept_scores_are_not_computed_again(make_run: RunFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = _run(make_run)
-    computed = kept_scores(run)
-    assert computed.scores == derived_scores(run.predictions)
-
-    monkeypatch.setattr(derived, "derived_scores", _not_called)
-
-    assert kept_scores(run) == computed
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda content: content | {"version": 0},
-        lambda content: content | {"stamps": {"predictions.npz": [1, 2]}},
-        lambda content: content | {"scores": content["scores"] | {"nll": "low"}},
-        lambda content: {"version": content["version"]},
-        lambda content: [content],
-    ],
-)
-def test_kept_scores_that_are_out_of_date_or_damaged_are_written_anew(
-    make_run: RunFactory, spoil: Callable[[dict[str, Any]], object]
-) -> None:
-    run = _run(make_run)
-    expected = kept_scores(run)
-    path = run.run_dir / "derived.json"
-    content = json.loads(path.read_text())
-
-    path.write_text(json.dumps(spoil(content)))
-
-    assert kept_scores(run) == expected
-    assert json.loads(path.read_text()) == content
-
-
-@pytest.mark.parametrize("damaged", [b"", b"{", b"\xff\xfe"])
-def test_a_damaged_file_of_scores_is_written_anew(make_run: RunFactory, damaged: bytes) -> None:
-    run = _run(make_run)
-    expected = kept_scores(run)
-
-    (run.run_dir / "derived.json").write_bytes(damaged)
-
-    assert kept_scores(run) == expected
-
-
-def test_other_predictions_have_other_scores(make_run: RunFactory) -> None:
-    before = kept_scores(_run(make_run))
-
-    after = kept_scores(_run(make_run, test_logits=_logits(7, np.arange(200) % 3)))
-
-    assert before.scores.nll != after.scores.nll
-
-
 def test_robustness_that_cannot_be_read_is_missing_with_its_reason(make_run: RunFactory) -> None:
     run = _run(make_run)
-    assert "not measured" in kept_scores(run).reasons["robustness"]
+    assert "not measured" in derive(run, run.predictions).reasons["robustness"]
 
     (run.run_dir / "robustness.npz").write_bytes(b"damaged")
 
-    kept = kept_scores(run)
-    assert kept.robustness is None
-    assert "robustness.npz: cannot be read" in kept.reasons["robustness"]
-
-
-def test_scores_of_runs_that_cannot_be_written_to_are_computed(
-    make_run: RunFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = _run(make_run)
-    (run.run_dir / "derived.json").mkdir()
-
-    assert kept_scores(run).scores == derived_scores(run.predictions)
-
-
-def _not_called(*_: object) -> DerivedScores:
-    raise AssertionError("computed again")
+    derived = derive(run, run.predictions)
+    assert derived.robustness is None
+    assert derived.scores == derived_scores(run.predictions)
+    assert "robustness.npz: cannot be read" in derived.reasons["robustness"]

@@ -105,6 +105,59 @@ def test_a_run_brings_its_validation_images_and_class_names(make_run: RunFactory
     assert run_dir.name in found.name
 
 
+def test_a_run_says_which_images_it_is_about_and_in_which_league_it_is(make_run: RunFactory) -> None:
+    found = read_prediction_set(make_run())
+
+    assert found.fingerprint == "fedcba9876543210" * 4
+    assert found.league == "from scratch"
+
+
+def test_a_file_may_say_what_its_classes_and_images_are(tmp_path: Path) -> None:
+    content = {"classes": CLASSES, "labels": LABELS, "class_names": np.array(["cat", "dog", "ship", "deer"])}
+
+    found = read_prediction_set(_save(tmp_path / "a.npz", content | {"test_fingerprint": np.array("ab")}))
+
+    assert found.class_names == ("cat", "dog", "ship", "deer")
+    assert found.has_class_names
+    assert found.fingerprint == "ab"
+
+
+def test_a_file_that_says_nothing_of_its_images_has_numbered_classes(tmp_path: Path) -> None:
+    found = read_prediction_set(_save(tmp_path / "a.npz", {"classes": CLASSES, "labels": LABELS}))
+
+    assert not found.has_class_names
+    assert found.fingerprint is found.league is None
+
+
+def test_the_folder_of_an_audit_goes_by_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "detectocorp"
+    folder.mkdir()
+    (folder / "audit.json").write_text("{}")
+    _save(folder / "predictions.npz", {"classes": CLASSES, "labels": LABELS})
+
+    found = read_prediction_set(folder)
+
+    assert (found.name, found.run_dir) == ("detectocorp", None)
+    assert found.classes.tolist() == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"class_names": np.array(["cat", "dog"])}, "class_names is <U3 .2,., not 3 names"),
+        ({"class_names": np.array([1, 2, 3])}, "class_names is int64"),
+        ({"class_names": np.array("cat")}, "class_names is <U3"),
+        ({"test_fingerprint": np.array(7)}, "test_fingerprint is int64"),
+        ({"test_fingerprint": np.array(["a", "b"])}, "test_fingerprint is <U1"),
+    ],
+)
+def test_names_and_fingerprints_that_are_none_are_refused(
+    tmp_path: Path, extra: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_prediction_set(_save(tmp_path / "a.npz", {"probs": PROBS, "labels": LABELS} | extra))
+
+
 def test_the_predictions_file_of_a_run_is_the_run(make_run: RunFactory) -> None:
     run_dir = make_run()
 

@@ -57,9 +57,30 @@ def test_the_leaderboard_shows_gpipe_the_vendor_and_one_human_judgement() -> Non
     assert [entry.key for entry in leaderboard_references()] == ["gpipe", "detectocorp", "human_judgement"]
 
 
+def test_what_was_counted_for_gpipe_is_labelled_and_gives_a_lower_bound() -> None:
+    counted = load_references()["gpipe"].counted
+
+    assert counted is not None
+    assert counted.label == "counted from the architecture"
+    assert counted.num_params == pytest.approx(load_references()["gpipe"].num_params, rel=0.01)
+    assert counted.least_train_pflop == pytest.approx(1_331_167 * 1.792665511296e12 / 1e15)
+    assert counted.least_train_images_source.startswith("lower bound")
+
+
+def test_only_gpipe_was_counted() -> None:
+    assert [entry.key for entry in load_references().values() if entry.counted] == ["gpipe"]
+
+
 @pytest.mark.parametrize(
     "change",
-    [{"accuracy_percent": 101}, {"source": ""}, {"kind": "measured"}, {"dataset": "digits"}, {"params": 5}],
+    [
+        {"accuracy_percent": 101},
+        {"source": ""},
+        {"kind": "measured"},
+        {"dataset": "digits"},
+        {"params": 5},
+        {"counted": {}},
+    ],
 )
 def test_an_entry_that_is_not_a_sourced_claim_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]

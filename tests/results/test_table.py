@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.measurements import Measurements
 from harness.recipe import Recipe
 from harness.record import read_record, write_record
+from results import table
 from results.columns import COLUMNS
 from results.leaderboard import print_leaderboard
 from results.table import columns_markdown, columns_text, write_csv
@@ -116,6 +117,21 @@ def test_text_is_never_a_formula(make_failed_run: RunFactory, runs: Path, start:
 
     (row,) = _read(runs)
     assert row["failure_message"] == f'\'{start}HYPERLINK("x","y")'
+
+
+def test_a_large_folder_is_written_in_parts(
+    make_run: RunFactory, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(5):
+        make_run(cell={"seed": seed}, measurements={"peak_temperature_c": -seed - 0.5})
+    write_csv(runs)
+    whole = (runs / "results.csv").read_bytes()
+
+    monkeypatch.setattr(table, "_ROWS_AT_ONCE", 2)
+    write_csv(runs)
+
+    assert (runs / "results.csv").read_bytes() == whole
+    assert {row["peak_temperature_c"] for row in _read(runs)} == {"-0.5", "-1.5", "-2.5", "-3.5", "-4.5"}
 
 
 def test_rows_follow_the_time_and_the_folder_is_the_only_source(make_run: RunFactory, runs: Path) -> None:

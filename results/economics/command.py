@@ -1,0 +1,80 @@
+"""What building costs against buying: `python -m results economics runs/`.
+
+python -m results economics runs/ --set images_per_year=2000000 --set cost_per_error_usd=0.5
+python -m results economics runs/ --cell be8502089858 --audit audit/ --json
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from results.economics.decide import Appraisal
+
+
+def economics(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that holds the runs, such as runs/.")],
+    cell: Annotated[
+        str | None,
+        typer.Option("--cell", metavar="ID", help="The run to build on; else one is chosen."),
+    ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option("--audit", metavar="FOLDER", help="An audit; else Detectocorp's claim is taken."),
+    ] = None,
+    assumptions: Annotated[
+        Path | None, typer.Option("--assumptions", metavar="FILE", help="Your own figures, YAML.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="One figure of your own, or KEY.low, KEY.high; may be repeated.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws.")] = 0,
+    show_assumptions: Annotated[
+        bool, typer.Option("--show-assumptions", help="Print every figure, with its source.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Compare what building and buying cost: net present value, break-even, what the answer depends on.
+
+    Example: python -m results economics runs/ --set images_per_year=2000000
+    """
+    # Loaded here so that the other commands do not wait for them.
+    from rich.console import Console
+
+    from results.economics.assumptions import load_assumptions
+    from results.economics.choose import choose_candidate, choose_vendor
+    from results.economics.decide import appraise
+    from results.economics.facts import build_facts
+    from results.economics.page import print_economics
+
+    figures = load_assumptions(assumptions, settings or [])
+    vendor = choose_vendor(audit)
+    chosen = choose_candidate(runs, cell, vendor, figures)
+    appraisal = appraise(build_facts(chosen.run), vendor.facts, figures, seed)
+    if as_json:
+        typer.echo(appraisal_json(appraisal, chosen.notes))
+    else:
+        print_economics(appraisal, chosen.notes, show_assumptions, Console())
+
+
+def appraisal_json(appraisal: Appraisal, notes: tuple[str, ...] = ()) -> str:
+    """Every figure under the name of its field; a missing one is null."""
+    content = asdict(appraisal) | {
+        "notes": notes,
+        "assumptions": {key: entry.model_dump(mode="json") for key, entry in appraisal.assumptions.items()},
+    }
+    return json.dumps(content, default=_as_text, indent=1, allow_nan=False)
+
+
+def _as_text(value: Any) -> str:
+    return str(value)

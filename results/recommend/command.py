@@ -1,0 +1,60 @@
+"""Build or buy: `python -m results recommend runs/`.
+
+python -m results recommend runs/ --audit audits/detectocorp --set images_per_year=2000000
+python -m results recommend runs/ --json
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def recommend(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that holds the runs, such as runs/.")],
+    cell: Annotated[
+        str | None, typer.Option("--cell", metavar="ID", help="The run to build on; else one is chosen.")
+    ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option("--audit", metavar="FOLDER", help="An audit; else Detectocorp's claim is taken."),
+    ] = None,
+    assumptions: Annotated[
+        Path | None, typer.Option("--assumptions", metavar="FILE", help="Your own figures, YAML.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One figure of your own; may be repeated."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the Monte Carlo draws.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> None:
+    """Say whether to build or to buy, why, what speaks against it, and what to measure next.
+
+    Example: python -m results recommend runs/ --audit audits/detectocorp
+    """
+    # Loaded here so that the other commands do not wait for them.
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from harness.errors import UsageError
+    from results.economics.assumptions import load_assumptions
+    from results.recommend.evidence import gather
+    from results.recommend.page import print_recommendation, recommendation_markdown
+    from results.recommend.rule import recommend as apply_rule
+
+    if as_json and markdown:
+        raise UsageError("--json and --markdown: choose one")
+    evidence = gather(runs, audit, load_assumptions(assumptions, settings or []), cell, seed)
+    found, notes = apply_rule(evidence), evidence.candidate.notes
+    if as_json:
+        typer.echo(json.dumps(asdict(found) | {"notes": notes}, indent=1, allow_nan=False))
+    elif markdown:
+        typer.echo(recommendation_markdown(found, notes), nl=False)
+    else:
+        print_recommendation(found, notes, Console())

@@ -1,0 +1,60 @@
+"""The report: `python -m results report runs/`.
+
+python -m results report runs/ --audit audits/detectocorp --data-dir data --output report.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that holds the runs, such as runs/.")],
+    audit: Annotated[
+        Path | None,
+        typer.Option("--audit", metavar="FOLDER", help="An audit; else Detectocorp's claim is taken."),
+    ] = None,
+    assumptions: Annotated[
+        Path | None, typer.Option("--assumptions", metavar="FILE", help="Your own figures, YAML.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One figure of your own; may be repeated."),
+    ] = None,
+    cell: Annotated[
+        str | None, typer.Option("--cell", metavar="ID", help="The run to build on; else one is chosen.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", metavar="FOLDER", help="The data set, to show the worst mistakes."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The report.")] = Path(
+        "report.html"
+    ),
+    memo: Annotated[
+        Path, typer.Option("--memo", metavar="FILE", help="The memo; its pictures are put beside it.")
+    ] = Path("memo.md"),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the Monte Carlo draws.")] = 0,
+) -> None:
+    """Write the report, one HTML file that loads nothing, and a memo of one page in Markdown.
+
+    Example: python -m results report runs/ --data-dir data
+    """
+    # Loaded here so that the other commands do not wait for them.
+    from harness.errors import UsageError
+    from harness.files import write_text
+    from results.report.build import Request, build_report
+    from results.report.memo import memo_files
+    from results.report.page import report_html
+
+    if output.resolve() == memo.resolve():
+        raise UsageError(f"--output and --memo both name {output}: give two files")
+    request = Request(runs, audit, assumptions, tuple(settings or ()), cell, data_dir, seed)
+    found = build_report(request)
+    written = {output: report_html(found), **memo_files(found, memo, output)}
+    for path, text in written.items():
+        write_text(path, text)
+        typer.echo(path)
