@@ -32,7 +32,7 @@ from harness.cell import CellSpec, make_cell
 from harness.datasets.base import DataProvenance
 from harness.measurements import Measurements
 from harness.record import Environment, EpochRow, Failure, InEffect, ModelFacts, Record
-from results.index import INDEX_NAME
+from results.index.load import INDEX_NAME
 
 ROOT = Path(__file__).resolve().parent.parent
 NUM_TEST, NUM_VAL, NUM_CLASSES = 100, 20, 10

@@ -30,7 +30,12 @@ from harness.peak_flops import measured_peak
 from harness.process import Process, use_threads
 from models.errors import ModelError
 
-_LOADED_BY_A_RUN = ("harness.run_cell", "harness.datasets.everywhere", "results.leaderboard", "results.table")
+_LOADED_BY_A_RUN = (
+    "harness.run_cell",
+    "harness.datasets.everywhere",
+    "results.leaderboard.table",
+    "results.table",
+)
 
 
 def main() -> None:

@@ -163,7 +163,7 @@ def run_and_rank(cells: list[CellSpec], settings: Settings) -> int:
     from rich.console import Console  # slow imports wait until the options are known to be good
 
     from harness.run_cells import run_cells
-    from results.leaderboard import print_leaderboard
+    from results.leaderboard.table import print_leaderboard
     from results.table import write_csv
 
     def rank(out: Path) -> None:

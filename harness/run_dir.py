@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system
 _RESERVE, _WEIGHTS_RESERVE = RESERVES
-_OF_AN_EARLIER_ATTEMPT = ("model.safetensors", ROBUSTNESS_FILE, "robustness.partial.npz", "derived.json")
+_OF_AN_EARLIER_ATTEMPT = ("model.safetensors", ROBUSTNESS_FILE, "robustness.partial.npz")
 """What must not be taken for this one's."""
 
 _RECORD_BYTES = 2**20  # record, log and steps of a long run

@@ -12,7 +12,7 @@ from harness.console import run_command
 from results.audit.command import audit
 from results.compare.command import compare
 from results.economics.command import economics
-from results.leaderboard_command import leaderboard
+from results.leaderboard.command import leaderboard
 from results.recommend.command import recommend
 from results.report.command import report
 from results.show import show
@@ -48,9 +48,10 @@ def csv(
 
     Example: python -m results csv runs/
     """
+    from results.index.reading import usable_processors
     from results.table import write_csv
 
-    for warning in write_csv(runs):
+    for warning in write_csv(runs, usable_processors(), show_progress=True):
         typer.echo(f"left out: {warning}", err=True)
     typer.echo(runs / "results.csv")
 

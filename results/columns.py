@@ -19,7 +19,7 @@ class Column:
 
     description: str
     source: str
-    """A part of a run (`results/index_rows.py`), and its field where that has another name than the column."""
+    """A part of a run (`results/index/rows.py`), and its field where the column has another name."""
 
     max_length: int | None = None
     """Characters of the text that are kept; None: all."""

@@ -3,7 +3,7 @@
     derived_scores(run.predictions).ece_percent
     derive(run, run.predictions).robustness     # None where it was not measured, with the reason in `reasons`
 
-They are kept in the index of a folder (`results/index.py`).
+They are kept in the index of a folder (`results/index/load.py`).
 """
 
 from __future__ import annotations

@@ -14,6 +14,9 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The one in C is thirty times as fast, where it was built."""
+
 REFERENCES_PATH = Path(__file__).with_name("references.yaml")
 
 
@@ -77,7 +80,7 @@ class Reference(BaseModel):
 @cache
 def load_references() -> dict[str, Reference]:
     """Every reference by its key, in the order of the file."""
-    content = yaml.safe_load(REFERENCES_PATH.read_text(encoding="utf-8"))
+    content = yaml.load(REFERENCES_PATH.read_text(encoding="utf-8"), _LOADER)  # a safe one
     return {entry.key: entry for entry in TypeAdapter(list[Reference]).validate_python(content)}
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from harness.files import as_cell, atomic_write
 from results.columns import COLUMNS
-from results.index import load_table
-from results.run_table import RunTable, kind_of
+from results.index.load import load_table
+from results.index.run_table import RunTable, TextColumn
 
 _ROWS_AT_ONCE = 2000
 """As text, all rows of a large folder would take gigabytes."""
@@ -44,25 +44,27 @@ def write_csv(folder: Path, num_workers: int = 1, show_progress: bool = False) -
     names = [column.name for column in COLUMNS]
     table = load_table(folder, names, num_workers, show_progress)
     order = np.lexsort((table.ranks("cell_id"), table.ranks("started_at")))
+    table = with_safe_texts(table)
     with atomic_write(folder / "results.csv") as file:
         file.write(csv_text([names]).encode())
         for start in range(0, len(table), _ROWS_AT_ONCE):
             rows = table.select(order[start : start + _ROWS_AT_ONCE])
-            file.write(csv_text(list(zip(*cells(rows, names), strict=True))).encode())
+            file.write(csv_text(zip(*(rows.texts(name) for name in names), strict=True)).encode())
     return table.warnings
 
 
-def cells(table: RunTable, columns: Sequence[str]) -> list[list[str]]:
-    """The cells of each column as they stand in a file, safe in a spreadsheet."""
-    return [_safe(table.texts(column).tolist(), kind_of(column) == "text") for column in columns]
+def with_safe_texts(table: RunTable) -> RunTable:
+    """The same runs, with texts that no spreadsheet runs as formulas; numbers may start with a minus sign."""
+    return table.with_columns(
+        {
+            name: TextColumn(column.codes, tuple(as_cell(text) for text in column.values))
+            for name, column in table.columns.items()
+            if isinstance(column, TextColumn)
+        }
+    )
 
 
-def _safe(texts: list[str], are_texts: bool) -> list[str]:
-    # A number may start with a minus sign.
-    return [as_cell(text) for text in texts] if are_texts else texts
-
-
-def csv_text(rows: Sequence[Sequence[str]]) -> str:
+def csv_text(rows: Iterable[Sequence[str]]) -> str:
     """Lines of a CSV file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

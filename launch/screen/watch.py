@@ -23,7 +23,7 @@ from launch.screen.text import duration
 from launch.screen.top import Top
 from launch.screen.view import View
 from launch.summary import Summary, failure_line
-from results.leaderboard import print_leaderboard
+from results.leaderboard.table import print_leaderboard
 from results.table import write_csv
 
 NUM_NEXT, NUM_TOP = 5, 5

@@ -185,6 +185,7 @@ def read_stored(folder: Path) -> StoredAudit | None:
     """The content of `audit.json` in `folder`; None where there is none.
 
     Raises:
+        UsageError: `folder` is a file.
         DataError: it is damaged, or of another version.
     """
     path = folder / AUDIT
@@ -192,6 +193,10 @@ def read_stored(folder: Path) -> StoredAudit | None:
         return StoredAudit.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise UsageError(
+            f"'{folder}' is no folder: name the one that `python -m results audit` wrote"
+        ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:

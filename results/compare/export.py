@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,10 +13,8 @@ from results.compare.power import ALPHA
 from results.compare.several import Ranking
 from results.compare.ties import group_letters
 from results.compare.wording import interval, notes, p_text, points, ranking_verdict, verdict
+from results.markdown import as_text
 from results.predictions import PredictionSet
-from results.store import one_line
-
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&])")
 
 
 def comparison_json(found: Ranking, given: Sequence[PredictionSet]) -> str:
@@ -52,14 +49,14 @@ def comparison_json(found: Ranking, given: Sequence[PredictionSet]) -> str:
 def comparison_markdown(found: Ranking, given: Sequence[PredictionSet]) -> str:
     """The verdict, the systems and the pairs, in tables of Markdown."""
     letters = group_letters(list(found.tie_groups), len(found.systems))
-    lines = [f"**{escaped(sentence(found, given))}.**", ""]
+    lines = [f"**{as_text(sentence(found, given))}.**", ""]
     lines += _row("#", "system", "accuracy %", "95% interval", "right", "tied")
     lines += _row("--:", ":--", "--:", "--:", "--:", ":--")
     for place, (system, tied) in enumerate(zip(found.systems, letters, strict=True)):
         share = system.accuracy
         lines += _row(
             str(place + 1),
-            escaped(system.name),
+            as_text(system.name),
             points(share.percent, share.n),
             interval(share.low_percent, share.high_percent, share.n),
             f"{share.count:,}",
@@ -80,18 +77,13 @@ def comparison_markdown(found: Ranking, given: Sequence[PredictionSet]) -> str:
             p_text(pair.p_holm),
             "yes" if pair.resolved else "no",
         )
-    lines += ["", *(f"- {escaped(note)}" for note in notes(given, found.pairs))]
+    lines += ["", *(f"- {as_text(note)}" for note in notes(given, found.pairs))]
     return "\n".join(lines)
 
 
 def sentence(found: Ranking, given: Sequence[PredictionSet]) -> str:
     """The verdict about two or more systems."""
     return verdict(compare_pair(*given)) if len(given) == 2 else ranking_verdict(found)
-
-
-def escaped(words: str) -> str:
-    """Text in which Markdown finds neither markup nor the end of a cell."""
-    return _MARKDOWN.sub(r"\\\1", one_line(words))
 
 
 def _row(*cells: str) -> list[str]:

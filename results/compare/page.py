@@ -19,15 +19,15 @@ from results.compare.details import (
 from results.compare.paired import PairedComparison, compare_pair
 from results.compare.parts import (
     class_name,
+    print_dropped,
     print_lines,
     print_notes,
     print_sentence,
-    print_title,
     system_name,
-    table,
 )
 from results.compare.several import Pair
 from results.compare.wording import interval, listed, notes, p_text, points, rounded, verdict
+from results.console_parts import Row, empty_table, fitting_table, print_title
 from results.metrics import share_of
 from results.predictions import PredictionSet
 
@@ -68,7 +68,7 @@ def print_pair(a: PredictionSet, b: PredictionSet, num_images: int, console: Con
 
 
 def _print_systems(found: PairedComparison, console: Console) -> None:
-    shown = table("", "system", "accuracy %", "95% interval", "right", "alone right")
+    shown = empty_table("", "system", "accuracy %", "95% interval", "right", "alone right")
     shown.columns[1].justify = "left"
     shown.columns[1].no_wrap = False
     rows = (
@@ -138,11 +138,14 @@ def _print_classes(classes: tuple[ClassComparison, ...], console: Console) -> No
     num_more = len(classes) - MAX_CLASSES
     words = f"they differ on {listed(differing)}" if differing else "no class differs significantly"
     print_title(f"Classes: {words} (Holm over {len(classes):,} classes)", console)
-    shown = table("class", "images", "A %", "B %", "A − B", "only A", "only B", "p", "p Holm")
-    for each in sorted(classes, key=lambda each: each.p_value)[:MAX_CLASSES]:
-        style = "bold" if each.resolved else ""
-        shown.add_row(class_name(each.name), *_class_cells(each), style=style)
+    rows: list[Row] = [
+        ([class_name(each.name), *_class_cells(each)], "bold" if each.resolved else "")
+        for each in sorted(classes, key=lambda each: each.p_value)[:MAX_CLASSES]
+    ]
+    headers = ("class", "images", "A %", "B %", "A − B", "only A", "only B", "p", "p Holm")
+    shown, dropped = fitting_table(headers, rows, ("p", "only B", "only A", "images"), console)
     console.print(shown)
+    print_dropped(dropped, console)
     if num_more > 0:
         console.print(Text(f"and {num_more:,} classes of larger p (--json has all)", style="dim"))
 
@@ -173,7 +176,7 @@ def _print_images(
     title = f"{len(images):,} of {num_all:,} images that one alone got right"
     knows_any = any(image.confidence_a is not None or image.confidence_b is not None for image in images)
     print_title(f"{title}, surest mistakes first" if knows_any else title, console)
-    shown = table("image", "true class", "A says", "B says", "right")
+    shown = empty_table("image", "true class", "A says", "B says", "right")
     for column in shown.columns[1:]:
         column.justify = "left"
     for image in images:

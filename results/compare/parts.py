@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from results import console_parts
 from results.store import one_line
 
 _LABEL_WIDTH = 14
@@ -21,20 +20,9 @@ def print_sentence(words: str, console: Console) -> None:
     console.print(Text(words, style="bold"))
 
 
-def print_title(title: str, console: Console) -> None:
-    """The title of a section, below an empty line."""
-    console.print()
-    console.print(Text(title, style="bold"))
-
-
 def print_lines(lines: Sequence[tuple[str, str]], console: Console) -> None:
     """Labels and what there is to say to each."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(min_width=_LABEL_WIDTH, no_wrap=True)
-    grid.add_column(overflow="fold")
-    for label, words in lines:
-        grid.add_row(Text(label, style="dim"), Text(words))
-    console.print(grid)
+    console_parts.print_lines(lines, console, _LABEL_WIDTH)
 
 
 def print_notes(notes: Sequence[str], console: Console) -> None:
@@ -42,13 +30,11 @@ def print_notes(notes: Sequence[str], console: Console) -> None:
     print_lines([("" if index else "notes", words) for index, words in enumerate(notes)], console)
 
 
-def table(first: str, *others: str) -> Table:
-    """An empty table: the first column to the left, the others to the right."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-    shown.add_column(first, no_wrap=True)
-    for header in others:
-        shown.add_column(header, justify="right", no_wrap=True)
-    return shown
+def print_dropped(headers: Sequence[str], console: Console) -> None:
+    """Name the columns that the console is too narrow for."""
+    if headers:
+        words = f"too narrow for {', '.join(repr(header) for header in headers)} (--json has all)"
+        console.print(Text(words, style="dim"))
 
 
 def system_name(words: str) -> Text:

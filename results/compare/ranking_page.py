@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from results.compare.parts import print_notes, print_sentence, print_title, system_name, table
+from results.compare.parts import print_dropped, print_notes, print_sentence, system_name
 from results.compare.several import Pair, Ranking
 from results.compare.ties import group_letters
 from results.compare.wording import interval, p_text, points, ranking_verdict
+from results.console_parts import empty_table, fitting_table, print_title
 
 MAX_PAIRS = 30
 """Rows of the table of pairs; of more, those of largest p-value are shown."""
@@ -42,7 +43,7 @@ def print_ranking(found: Ranking, notes: Sequence[str], console: Console) -> Non
 
 def _print_systems(found: Ranking, console: Console) -> None:
     letters = group_letters(list(found.tie_groups), len(found.systems))
-    shown = table("#", "system", "accuracy %", "95% interval", "right", "tied")
+    shown = empty_table("#", "system", "accuracy %", "95% interval", "right", "tied")
     shown.columns[1].justify = shown.columns[-1].justify = "left"
     shown.columns[1].no_wrap = shown.columns[-1].no_wrap = False
     for place, system in enumerate(found.systems):
@@ -86,20 +87,24 @@ def _print_pairs(found: Ranking, console: Console) -> None:
     least_sure_first = sorted(found.pairs, key=lambda pair: (-pair.p_holm, -pair.comparison.p_value))
     num_more = len(found.pairs) - MAX_PAIRS
     print_title("Pairs, the least certain first; right images of the 1st or 2nd alone", console)
-    shown = table("pair", "points", "95% interval", "1st", "2nd", "p", "p Holm", "resolvable")
-    for pair in least_sure_first[:MAX_PAIRS]:
-        each = pair.comparison
-        shown.add_row(
-            f"{pair.first + 1} and {pair.second + 1}",
-            points(each.difference_points, each.n),
-            interval(each.low_points, each.high_points, each.n),
-            f"{each.only_a:,}",
-            f"{each.only_b:,}",
-            p_text(each.p_value),
-            p_text(pair.p_holm),
-            points(each.resolvable_points, each.n),
-            style="" if pair.resolved else "bold",
-        )
+    rows = [(_pair_cells(pair), "" if pair.resolved else "bold") for pair in least_sure_first[:MAX_PAIRS]]
+    headers = ("pair", "points", "95% interval", "1st", "2nd", "p", "p Holm", "resolvable")
+    shown, dropped = fitting_table(headers, rows, ("resolvable", "p", "2nd", "1st"), console)
     console.print(shown)
+    print_dropped(dropped, console)
     if num_more > 0:
         console.print(Text(f"and {num_more:,} pairs of smaller p (--json has all)", style="dim"))
+
+
+def _pair_cells(pair: Pair) -> list[str]:
+    each = pair.comparison
+    return [
+        f"{pair.first + 1} and {pair.second + 1}",
+        points(each.difference_points, each.n),
+        interval(each.low_points, each.high_points, each.n),
+        f"{each.only_a:,}",
+        f"{each.only_b:,}",
+        p_text(each.p_value),
+        p_text(pair.p_holm),
+        points(each.resolvable_points, each.n),
+    ]

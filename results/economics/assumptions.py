@@ -71,6 +71,8 @@ class Assumptions(Mapping[str, Assumption]):
     """Every assumption by its key, in the order of the shipped file."""
 
     entries: dict[str, Assumption]
+    given: frozenset[str] = frozenset()
+    """Keys of which a user said something: nothing but another word of the user replaces these."""
 
     def __getitem__(self, key: str) -> Assumption:
         return self.entries[key]
@@ -88,7 +90,8 @@ class Assumptions(Mapping[str, Assumption]):
             UsageError: the figure is outside of what it can be.
         """
         block = Block({VALUE: repr(value), "source": because}, {}, 0)
-        return Assumptions(self.entries | {key: _overridden(key, self.entries[key], block, because, key)})
+        entry = _overridden(key, self.entries[key], block, because, key)
+        return Assumptions(self.entries | {key: entry}, self.given)
 
 
 def load_assumptions(path: Path | None = None, settings: Sequence[str] = ()) -> Assumptions:
@@ -102,14 +105,15 @@ def load_assumptions(path: Path | None = None, settings: Sequence[str] = ()) -> 
         UsageError: a file or setting that cannot be used; one line says where and why.
     """
     entries = dict(shipped_assumptions())
-    if path is not None:
-        for key, block in read_blocks(path).items():
-            place = f"{path}, line {block.line}, {key}"
-            entries[key] = _overridden(key, _entry(entries, key, place), block, f"given in {path}", place)
-    for key, block in _setting_blocks(settings).items():
+    in_file = {} if path is None else read_blocks(path)
+    for key, block in in_file.items():
+        place = f"{path}, line {block.line}, {key}"
+        entries[key] = _overridden(key, _entry(entries, key, place), block, f"given in {path}", place)
+    set_alone = _setting_blocks(settings)
+    for key, block in set_alone.items():
         place = f"--set {key}"
         entries[key] = _overridden(key, _entry(entries, key, place), block, "given by --set", place)
-    return Assumptions(entries)
+    return Assumptions(entries, frozenset({*in_file, *set_alone}))
 
 
 @cache

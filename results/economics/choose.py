@@ -1,7 +1,7 @@
 """Which run stands for building, and who for buying.
 
     vendor = choose_vendor(None)                                  # Detectocorp, as it claims to be
-    candidate = choose_candidate(Path("runs"), None, vendor, assumptions)
+    candidate = choose_candidate(load_table(Path("runs"), CHOICE_COLUMNS), None, vendor, assumptions)
     candidate.run, candidate.notes
 
 The run is chosen by what building on it would cost over the horizon, wrong predictions included, with the
@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import UsageError, unknown_name
 from results.audit.result import Audit, read_audit
@@ -24,7 +25,7 @@ from results.economics.assumptions import Assumptions
 from results.economics.cash_flow import difference_usd
 from results.economics.facts import BuyFacts, audited_facts, build_facts, claimed_facts
 from results.economics.uncertainty import central_values
-from results.index import load_table
+from results.index.run_table import RunTable
 from results.references import load_references
 from results.store import Run, load_run
 from results.value.peers import PEER_COLUMNS, Peers, peer_groups
@@ -35,7 +36,9 @@ VENDOR = "detectocorp"
 NUM_WEIGHED = 12
 """Cells of highest validation accuracy, of each league, whose costs are compared."""
 
-_COLUMNS = (*PEER_COLUMNS, "seed", "val_accuracy_percent")
+CHOICE_COLUMNS = (*PEER_COLUMNS, "seed", "val_accuracy_percent")
+"""What `choose_candidate` reads of a table."""
+
 _SHOWN_FINGERPRINT = 8
 """Characters of a fingerprint in a table."""
 
@@ -75,9 +78,10 @@ class _Cell:
     place: int
 
     @property
-    def rows(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def rows(self) -> NDArray[np.int64]:
         """Of its seeds in the table."""
-        return self.peers.rows[self.peers.places == self.place]
+        rows: NDArray[np.int64] = self.peers.rows[self.peers.places == self.place]
+        return rows
 
 
 def choose_vendor(audit: Path | None) -> Vendor:
@@ -93,14 +97,16 @@ def choose_vendor(audit: Path | None) -> Vendor:
     return Vendor(audited_facts(found), found, None)
 
 
-def choose_candidate(folder: Path, cell: str | None, vendor: Vendor, assumptions: Assumptions) -> Candidate:
+def choose_candidate(
+    table: RunTable, cell: str | None, vendor: Vendor, assumptions: Assumptions
+) -> Candidate:
     """The cell of a folder to build on, or the one of a named run.
 
     Only runs on the images that the vendor was audited on, or on the data set that its claim is about, are
     chosen from; where there is none for a claim, from all on the same images.
 
     Args:
-        folder: of the runs.
+        table: of the runs, with at least `CHOICE_COLUMNS`.
         cell: beginning of a cell id; None: choose.
         vendor: whose side of the costs is the same for each run.
         assumptions: what building costs.
@@ -109,7 +115,7 @@ def choose_candidate(folder: Path, cell: str | None, vendor: Vendor, assumptions
         UsageError: there is no finished run, or not the named one, or the audit is about other images.
         DataError: the run that was chosen cannot be trusted.
     """
-    groups = peer_groups(load_table(folder, _COLUMNS))
+    folder, groups = table.folder, peer_groups(table)
     if not groups:
         raise UsageError(f"no finished run in '{folder}': run a matrix into it first")
     if cell is not None:

@@ -52,14 +52,15 @@ def economics(
     from rich.console import Console
 
     from results.economics.assumptions import load_assumptions
-    from results.economics.choose import choose_candidate, choose_vendor
+    from results.economics.choose import CHOICE_COLUMNS, choose_candidate, choose_vendor
     from results.economics.decide import appraise
     from results.economics.facts import build_facts
     from results.economics.page import print_economics
+    from results.index.load import load_table
 
     figures = load_assumptions(assumptions, settings or [])
     vendor = choose_vendor(audit)
-    chosen = choose_candidate(runs, cell, vendor, figures)
+    chosen = choose_candidate(load_table(runs, CHOICE_COLUMNS), cell, vendor, figures)
     appraisal = appraise(build_facts(chosen.run), vendor.facts, figures, seed)
     if as_json:
         typer.echo(appraisal_json(appraisal, chosen.notes))

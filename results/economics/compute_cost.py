@@ -1,6 +1,7 @@
 """What compute costs: measured time at the price of the device, or counted FLOPs at the price of an A100.
 
-A run on a device that has a price here is paid by the wall time that it took. For any other device its
+A run on a device that has a price here is paid by the wall time that it took, for the machine is rented while
+it evaluates too; `value --price-per-hour` prices the training alone. For any other device its
 FLOPs are counted instead, and taken to run on an A100 at a share of its peak.
 """
 
@@ -65,7 +66,10 @@ def basis_words(facts: BuildFacts) -> str:
         )
     unit = "threads" if facts.device_type == "cpu" else "GPUs"
     hours = facts.wall_time_s / _HOUR_S
-    return f"{hours:.3g} h measured on {facts.num_devices} {unit} of {facts.train_device}, at {key}"
+    return (
+        f"{hours:.3g} h of wall time, evaluation included, measured on {facts.num_devices} {unit} of "
+        f"{facts.train_device}, at {key}"
+    )
 
 
 def _flops_usd(flops: float, values: Values) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.errors import UsageError
 from results.economics.assumptions import Assumptions
 from results.economics.break_even import BreakEven, break_even_gap, break_even_of, break_even_volume
 from results.economics.cash_flow import Flows, present_cost, total, yearly_costs
@@ -62,7 +63,10 @@ class Appraisal:
     cheaper: Literal["build", "buy"]
     monte_carlo: MonteCarlo
     is_settled: bool
-    """Whether the 95% interval of the difference leaves 0 out."""
+    """Whether the 95% interval of the difference leaves 0 out, on the side of the central figures."""
+
+    is_contradicted: bool
+    """Whether it leaves 0 out on the other side."""
 
     break_even_volume: BreakEven
     break_even_gap: BreakEven
@@ -88,14 +92,15 @@ def appraise(build: BuildFacts, buy: BuyFacts, assumptions: Assumptions, seed: i
 
     Args:
         build: the run that building starts from.
-        buy: the vendor; a price that it has stated takes the place of the assumed one.
+        buy: the vendor; a price that it has stated takes the place of the assumed one, not of a user's.
         assumptions: everything else.
         seed: of the Monte Carlo draws; the same seed gives the same figures.
 
     Raises:
-        UsageError: the vendor's price cannot be one.
+        UsageError: the vendor's price cannot be one, or it was audited on other images than the run.
     """
-    if buy.price_per_1000_images_usd is not None:
+    _check_same_images(build, buy)
+    if buy.price_per_1000_images_usd is not None and PRICE not in assumptions.given:
         assumptions = assumptions.known(PRICE, buy.price_per_1000_images_usd, f"stated by {buy.name}")
     values = central_values(build, buy, assumptions)
     costs = yearly_costs(build, values)
@@ -103,6 +108,9 @@ def appraise(build: BuildFacts, buy: BuyFacts, assumptions: Assumptions, seed: i
     difference = buy_cost.present_cost_usd - build_cost.present_cost_usd
     drawn = draw_values(build, buy, assumptions, NUM_DRAWS, seed)
     simulated = monte_carlo(build, drawn, NUM_DRAWS, seed)
+    draws_agree, draws_differ = simulated.low_usd > 0, simulated.high_usd < 0
+    if difference <= 0:
+        draws_agree, draws_differ = draws_differ, draws_agree
     return Appraisal(
         build=build,
         buy=buy,
@@ -112,7 +120,8 @@ def appraise(build: BuildFacts, buy: BuyFacts, assumptions: Assumptions, seed: i
         difference_usd=difference,
         cheaper="build" if difference > 0 else "buy",
         monte_carlo=simulated,
-        is_settled=simulated.low_usd > 0 or simulated.high_usd < 0,
+        is_settled=draws_agree,
+        is_contradicted=draws_differ,
         break_even_volume=break_even_volume(build, values),
         break_even_gap=break_even_gap(build, values),
         break_even_vendor_percent=break_even_of(build, values, BUY_ACCURACY, "% accuracy of the vendor"),
@@ -120,6 +129,15 @@ def appraise(build: BuildFacts, buy: BuyFacts, assumptions: Assumptions, seed: i
         sensitivities=tornado(build, buy, assumptions),
         caveats=_caveats(build, buy, assumptions),
     )
+
+
+def _check_same_images(build: BuildFacts, buy: BuyFacts) -> None:
+    asked, ours = buy.test_fingerprint, build.test_fingerprint
+    if asked is not None and ours is not None and asked != ours:
+        raise UsageError(
+            f"the audit of {buy.name} is about other images than the run {build.cell_id or build.name}: "
+            "audit the vendor on the test images of the runs"
+        )
 
 
 def _side_cost(flows: Flows, values: Values) -> SideCost:
@@ -144,9 +162,15 @@ def _caveats(build: BuildFacts, buy: BuyFacts, assumptions: Assumptions) -> tupl
             f"{buy.name}'s accuracy is a claim that nobody has verified. No error is drawn for it, so that "
             "the interval is too narrow: an audit would say."
         )
-    elif buy.test_fingerprint is None or buy.test_fingerprint != build.test_fingerprint:
+    elif buy.test_fingerprint is None or build.test_fingerprint is None:
         lines.append(f"It is not known that {buy.name} was measured on the same test images as our run.")
-    if buy.price_per_1000_images_usd is None and assumptions[PRICE].source is not None:
+    stated = buy.price_per_1000_images_usd
+    if PRICE in assumptions.given and stated is not None:
+        lines.append(
+            f"{buy.name} states a price of {stated:g} USD per 1,000 images: your own setting of {PRICE}, "
+            f"{assumptions[PRICE].value:g}, has replaced it."
+        )
+    elif stated is None and PRICE not in assumptions.given:
         lines.append(f"{buy.name} discloses no price: that of comparable public services is assumed.")
     num_assumed = sum(entry.source is None for entry in assumptions.values())
     lines.append(

@@ -32,7 +32,7 @@ class BuildFacts:
     images: str
     """Which images those were."""
 
-    train_time_s: float
+    dataset: str
     wall_time_s: float
     """Of the whole run: what a rented machine is paid for."""
 
@@ -47,7 +47,6 @@ class BuildFacts:
     """On one accelerator, or on `inference_threads` of a CPU; None: not measured."""
 
     inference_threads: int | None
-    energy_j: float | None
     cell_id: str | None = None
     test_fingerprint: str | None = None
     """Of those images."""
@@ -68,13 +67,14 @@ class BuyFacts:
     price_per_1000_images_usd: float | None = None
     """None: not disclosed."""
 
-    latency_ms: float | None = None
-    """Median of a request; None: not measured."""
-
     source: str = ""
     """Whose claim it is, or the folder of the audit."""
 
+    dataset: str | None = None
+    """That a claim is about; None for an audit, whose images the fingerprint tells."""
+
     test_fingerprint: str | None = None
+    """None: not known."""
 
     @property
     def is_measured(self) -> bool:
@@ -99,7 +99,7 @@ def build_facts(run: Run) -> BuildFacts:
         num_correct=scores.test_correct,
         num_images=scores.num_test,
         images=f"{scores.num_test:,} test images of {data.dataset} ({official})",
-        train_time_s=measured.training_time_s,
+        dataset=data.dataset,
         wall_time_s=measured.wall_time_s,
         train_device=environment.device,
         device_type=environment.device_type,
@@ -108,7 +108,6 @@ def build_facts(run: Run) -> BuildFacts:
         forward_flops_per_image=record.model.forward_flops_per_image,
         images_per_s_inference=measured.inference_images_per_s,
         inference_threads=measured.inference_threads,
-        energy_j=measured.energy_j,
         cell_id=record.cell_id,
         test_fingerprint=data.test_fingerprint,
         record_paths=(record_path(run.run_dir),),
@@ -117,19 +116,19 @@ def build_facts(run: Run) -> BuildFacts:
 
 def claimed_facts(reference: Reference) -> BuyFacts:
     """The facts of a vendor that only claims an accuracy."""
-    return BuyFacts(reference.name, reference.accuracy_percent, source=reference.source)
+    return BuyFacts(
+        reference.name, reference.accuracy_percent, source=reference.source, dataset=reference.dataset
+    )
 
 
 def audited_facts(audit: Audit) -> BuyFacts:
     """The facts of a vendor that was audited: the price is what it stated, the accuracy was measured."""
-    endpoint = audit.stored.endpoint
     return BuyFacts(
         name=audit.vendor,
         accuracy_percent=audit.accuracy.percent,
         num_correct=audit.accuracy.count,
         num_images=audit.accuracy.n,
         price_per_1000_images_usd=audit.stored.price_per_1000_images_usd,
-        latency_ms=None if endpoint is None else endpoint.latency_p50_ms,
         source=str(audit.folder),
         test_fingerprint=audit.stored.test_fingerprint,
     )

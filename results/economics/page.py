@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from results.console_parts import empty_table, print_lines, print_title
 from results.economics.assumptions import Assumption
 from results.economics.decide import Appraisal, SideCost
 from results.economics.keys import KEYS
@@ -85,10 +84,10 @@ def _print_answer(appraisal: Appraisal, console: Console) -> None:
 
 def _print_costs(appraisal: Appraisal, console: Console) -> None:
     rate = figure_words(appraisal.assumptions["discount_rate_percent"].value)
-    _print_title(f"What it costs today, real USD discounted at {rate}% a year", console)
+    print_title(f"What it costs today, real USD discounted at {rate}% a year", console)
     build = {part.name: part.present_cost_usd for part in appraisal.build_cost.components}
     buy = {part.name: part.present_cost_usd for part in appraisal.buy_cost.components}
-    table = _table("", "build", "buy", "buy less build")
+    table = empty_table("", "build", "buy", "buy less build")
     # What both sides have stands last, side by side.
     names = [name for name in build if name not in buy]
     names += [name for name in buy if name not in build] + [name for name in build if name in buy]
@@ -106,8 +105,8 @@ def _print_costs(appraisal: Appraisal, console: Console) -> None:
 
 
 def _print_years(appraisal: Appraisal, console: Console) -> None:
-    _print_title("Cash flows, not discounted: year 0 at the start, the others at their end", console)
-    table = _table("year", "build", "buy", "buy less build", "added up")
+    print_title("Cash flows, not discounted: year 0 at the start, the others at their end", console)
+    table = empty_table("year", "build", "buy", "buy less build", "added up")
     added_up = 0.0
     for year, (build_usd, buy_usd) in enumerate(zip(*_yearly(appraisal), strict=True)):
         added_up += buy_usd - build_usd
@@ -126,12 +125,12 @@ def _print_tornado(rows: Sequence[Sensitivity], console: Console) -> None:
     rows = [row for row in rows if row.difference_at_low_usd is not None]
     if not rows:
         return
-    _print_title("What matters: buy less build, each figure alone at its low and high end", console)
+    print_title("What matters: buy less build, each figure alone at its low and high end", console)
     ends = [end for row in rows for end in _ends(row)]
     first, last = min(0.0, *ends), max(0.0, *ends)
     narrowest, widest = _BAR_WIDTHS
     width = min(widest, max(narrowest, console.width - _TORNADO_WIDTH))
-    table = _table("", "at low", "at high", "bar", "turns at")
+    table = empty_table("", "at low", "at high", "bar", "turns at")
     table.columns[3].justify = "left"
     table.columns[3].header = Text(_scale(first, last, width), style="dim")
     for row in rows:
@@ -184,10 +183,10 @@ def _cell(value: float, first: float, last: float, width: int) -> int:
 def _print_flips(appraisal: Appraisal, console: Console) -> None:
     other = "buying" if appraisal.cheaper == "build" else "building"
     if not appraisal.flips:
-        _print_title("No figure alone turns the decision within its range", console)
+        print_title("No figure alone turns the decision within its range", console)
         return
-    _print_title(f"What alone makes {other} cheaper, within its range", console)
-    table = _table("", "now", "turns at", "range", "unit")
+    print_title(f"What alone makes {other} cheaper, within its range", console)
+    table = empty_table("", "now", "turns at", "range", "unit")
     table.columns[3].justify = table.columns[4].justify = "left"
     table.columns[4].overflow, table.columns[4].no_wrap = "fold", False
     for row in appraisal.flips:
@@ -205,7 +204,7 @@ def _print_flips(appraisal: Appraisal, console: Console) -> None:
 
 
 def _print_caveats(lines: Iterable[str], console: Console) -> None:
-    _print_title("What to keep in mind", console)
+    print_title("What to keep in mind", console)
     _print_lines([("-", line) for line in lines], console, label_width=1)
 
 
@@ -213,11 +212,11 @@ def _print_assumptions(appraisal: Appraisal, show_all: bool, console: Console) -
     entries = appraisal.assumptions
     if show_all:
         keys = list(KEYS)
-        _print_title("All figures: value [low, high] unit, date, source", console)
+        print_title("All figures: value [low, high] unit, date, source", console)
     else:
         moving = (row.key for row in appraisal.sensitivities if row.key in entries)
         keys = [key for key, _ in zip(moving, range(MAX_BARS), strict=False)]
-        _print_title("The figures that matter most: value [low, high] unit, date, source", console)
+        print_title("The figures that matter most: value [low, high] unit, date, source", console)
     for key in keys:
         _print_assumption(key, entries[key], console)
     if not show_all:
@@ -238,23 +237,5 @@ def _print_assumption(key: str, entry: Assumption, console: Console) -> None:
     _print_lines(lines, console)
 
 
-def _print_title(title: str, console: Console) -> None:
-    console.print()
-    console.print(Text(title, style="bold"))
-
-
 def _print_lines(lines: list[tuple[str, str]], console: Console, label_width: int = _LABEL_WIDTH) -> None:
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(min_width=label_width, no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, words in lines:
-        table.add_row(Text(label, style="dim"), Text(one_line(words)))
-    console.print(table)
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-    table.add_column(first, no_wrap=True)
-    for header in others:
-        table.add_column(header, justify="right", no_wrap=True)
-    return table
+    print_lines([(label, one_line(words)) for label, words in lines], console, label_width, gap=1)

@@ -5,6 +5,10 @@ Each assumption is drawn on its own. An accuracy that was measured is drawn from
 Proportion", section 3.1). A claim has no counts, so that nothing is drawn for it: its error is unknown,
 not zero. Both accuracies are drawn on their own, which is careful: on the same images they vary together, and
 their gap less.
+
+A lognormal figure has one spread of its logarithm below the median and another above, so that `low`, `value`
+and `high` are its 5%, 50% and 95% points, wherever between the ends the median lies: half of the
+draws come from either side.
 """
 
 from __future__ import annotations
@@ -95,7 +99,10 @@ def draw(
         after = 1 + _PERT_WEIGHT * (high - value) / (high - low)
         drawn = low + (high - low) * rng.beta(before, after, num_draws)
     else:
-        drawn = rng.lognormal(math.log(value), math.log(high / low) / (2 * _Z_95), num_draws)
+        normal = rng.standard_normal(num_draws)
+        spread = np.where(normal < 0, math.log(value / low), math.log(high / value)) / _Z_95
+        with np.errstate(over="ignore"):  # what is infinite is cut to the maximum below
+            drawn = value * np.exp(spread * normal)
     cut: Array = np.clip(drawn, minimum, maximum)
     return cut
 
@@ -112,7 +119,7 @@ def monte_carlo(build: BuildFacts, values: Mapping[str, Array], num_draws: int, 
     drawn = np.broadcast_to(difference_usd(build, values), (num_draws,))
     low, median, high = (float(value) for value in np.percentile(drawn, (2.5, 50, 97.5)))
     probability = float(np.count_nonzero(drawn > 0)) / num_draws
-    counts, edges = np.histogram(drawn, NUM_BINS, tuple(np.percentile(drawn, (1, 99))))
+    counts, edges = np.histogram(drawn, NUM_BINS, _histogram_range(drawn))
     return MonteCarlo(
         num_draws=num_draws,
         seed=seed,
@@ -125,6 +132,16 @@ def monte_carlo(build: BuildFacts, values: Mapping[str, Array], num_draws: int, 
         bin_edges_usd=tuple(edges.tolist()),
         bin_counts=tuple(counts.tolist()),
     )
+
+
+def _histogram_range(drawn: Array) -> tuple[float, float]:
+    """The central 98%, widened where numbers between its ends are too few for the edges of the bins."""
+    low, high = (float(end) for end in np.percentile(drawn, (1, 99)))
+    least = 4 * NUM_BINS * float(np.spacing(max(abs(low), abs(high))))
+    if high - low >= least:
+        return low, high
+    half = max(0.5, least)
+    return low - half, high + half
 
 
 def _posterior(num_correct: int, num_images: int, rng: np.random.Generator, num_draws: int) -> Array:

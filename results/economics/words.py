@@ -53,13 +53,28 @@ def answer_words(appraisal: Appraisal) -> str:
     """The answer in two sentences: which side costs less, by how much, and how sure that is."""
     horizon = figure_words(appraisal.assumptions["horizon_years"].value)
     side = "Building" if appraisal.cheaper == "build" else "Buying"
-    words = "confirm that" if appraisal.is_settled else "do not settle it"
-    believed = "" if appraisal.buy.is_measured else ", if the vendor's claim is true"
+    if appraisal.is_settled:
+        words = "confirm that"
+    elif appraisal.is_contradicted:
+        words = "point the other way"
+    else:
+        words = "do not settle it"
     return (
         f"{side} costs {usd_words(appraisal.difference_usd)} less over {horizon} years, at the central "
-        f"figures{believed}. The ranges of the figures {words}: {side.lower()} is cheaper in "
+        f"figures{_believed(appraisal)}. The ranges of the figures {words}: {side.lower()} is cheaper in "
         f"{_share_of_draws(appraisal)} of the draws."
     )
+
+
+def _believed(appraisal: Appraisal) -> str:
+    """On which condition, where the vendor only claims its accuracy."""
+    if appraisal.buy.is_measured:
+        return ""
+    claimed, ours = appraisal.buy.dataset, appraisal.build.dataset
+    if claimed is None or claimed == ours:
+        return ", if the vendor's claim is true"
+    about, here = (one_line(name, _NAME_LENGTH) for name in (claimed, ours))
+    return f", if the vendor's claim is true and, though it is about {about}, holds on {here} too"
 
 
 def _share_of_draws(appraisal: Appraisal) -> str:

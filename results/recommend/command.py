@@ -44,13 +44,17 @@ def recommend(
 
     from harness.errors import UsageError
     from results.economics.assumptions import load_assumptions
+    from results.economics.choose import CHOICE_COLUMNS
+    from results.index.load import load_table
     from results.recommend.evidence import gather
     from results.recommend.page import print_recommendation, recommendation_markdown
     from results.recommend.rule import recommend as apply_rule
 
     if as_json and markdown:
         raise UsageError("--json and --markdown: choose one")
-    evidence = gather(runs, audit, load_assumptions(assumptions, settings or []), cell, seed)
+    evidence = gather(
+        load_table(runs, CHOICE_COLUMNS), audit, load_assumptions(assumptions, settings or []), cell, seed
+    )
     found, notes = apply_rule(evidence), evidence.candidate.notes
     if as_json:
         typer.echo(json.dumps(asdict(found) | {"notes": notes}, indent=1, allow_nan=False))

@@ -1,6 +1,6 @@
 """Everything that a recommendation rests on, gathered once.
 
-evidence = gather(Path("runs"), audit=None, assumptions=load_assumptions())
+evidence = gather(load_table(Path("runs"), CHOICE_COLUMNS), audit=None, assumptions=load_assumptions())
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from results.economics.assumptions import Assumptions
 from results.economics.choose import Candidate, Vendor, choose_candidate, choose_vendor
 from results.economics.decide import Appraisal, appraise
 from results.economics.facts import build_facts
+from results.index.run_table import RunTable
 from results.recommend.gap import Gap, gap_to_audit, gap_to_claim
 from results.score import Score, score_run
 from results.store import Run
@@ -82,12 +83,12 @@ class Evidence:
 
 
 def gather(
-    runs: Path, audit: Path | None, assumptions: Assumptions, cell: str | None = None, seed: int = 0
+    table: RunTable, audit: Path | None, assumptions: Assumptions, cell: str | None = None, seed: int = 0
 ) -> Evidence:
     """Weigh the runs of a folder against a vendor.
 
     Args:
-        runs: folder of the runs.
+        table: of the runs, with at least `CHOICE_COLUMNS` of `results/economics/choose.py`.
         audit: folder of the vendor's audit; None: Detectocorp's claim.
         assumptions: of the costs.
         cell: the run to build on; None: choose.
@@ -97,7 +98,7 @@ def gather(
         VerdictError: no run, no audit, or they do not fit each other.
     """
     vendor = choose_vendor(audit)
-    candidate = choose_candidate(runs, cell, vendor, assumptions)
+    candidate = choose_candidate(table, cell, vendor, assumptions)
     run = candidate.run
     assert run.record.data is not None
     return Evidence(

@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from results.markdown import as_text
 from results.recommend.recommendation import Reason, Recommendation
 from results.store import one_line
 
@@ -39,21 +40,19 @@ def print_recommendation(found: Recommendation, notes: tuple[str, ...], console:
 
 def recommendation_markdown(found: Recommendation, notes: tuple[str, ...]) -> str:
     """It as Markdown, for a memo."""
-    lines = [f"**{found.verdict}.** {_plain(found.headline)}", ""]
-    lines.append(f"Confidence: {found.confidence}, because {_plain(found.confidence_because)}.")
+    lines = [f"**{found.verdict}.** {as_text(found.headline)}", ""]
+    lines.append(f"Confidence: {found.confidence}, because {as_text(found.confidence_because)}.")
     for title, entries in _sections(found):
         lines += ["", f"**{title}**", ""]
-        lines += [f"{number}. {_plain(entry)}" for number, entry in enumerate(entries, 1)]
-    lines += ["", " ".join(_plain(note) for note in (f"Measured on {found.measured_on}.", *notes))]
+        lines += [f"{number}. {as_text(entry)}" for number, entry in enumerate(entries, 1)]
+    lines += ["", " ".join(as_text(note) for note in (f"Measured on {found.measured_on}.", *notes))]
     return "\n".join(lines) + "\n"
 
 
 def _sections(found: Recommendation) -> list[tuple[str, list[str]]]:
-    undecided = found.verdict == "NOT YET DECIDED"
-    sections = [("Why not" if undecided else "Why", [_reason(reason) for reason in found.reasons])]
+    sections = [(found.reasons_title, [_reason(reason) for reason in found.reasons])]
     if found.counter_argument is not None:
-        title = "What it leans to so far" if undecided else "The strongest counter-argument"
-        sections.append((title, [_reason(found.counter_argument)]))
+        sections.append((found.counter_title, [_reason(found.counter_argument)]))
     sections.append(("What would change it", list(found.would_change)))
     sections.append(("What to measure next", list(found.measure_next)))
     return sections
@@ -68,8 +67,3 @@ def _list(lines: list[str]) -> Table:
     for number, line in enumerate(lines, 1):
         table.add_row(f"{number}.", Text(one_line(line)))
     return table
-
-
-def _plain(text: str) -> str:
-    """A line that Markdown takes as text."""
-    return "".join(f"\\{char}" if char in "\\`*_[]<>|#" else char for char in one_line(text))

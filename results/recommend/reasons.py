@@ -85,8 +85,8 @@ def open_questions(evidence: Evidence) -> list[Reason]:
         found.append(Reason(text, (evidence.vendor.source,), None))
     if 1 - MIN_PROBABILITY < probability < MIN_PROBABILITY:
         text = (
-            f"The costs hang on the assumptions: building is the cheaper side in {_share(probability)} of "
-            f"{evidence.appraisal.monte_carlo.num_draws:,} draws."
+            f"The costs hang on the assumptions: building is the cheaper side in {share_words(probability)} "
+            f"of {evidence.appraisal.monte_carlo.num_draws:,} draws."
         )
         found.append(Reason(text, (ASSUMPTIONS,), None))
     return found
@@ -121,7 +121,7 @@ def lower_cost(evidence: Evidence, cheaper: Literal["build", "buy"]) -> Iterable
     condition = "" if evidence.is_measured else f", if {evidence.name}'s claim is true"
     yield Reason(
         f"{side} saves {number_words(abs(appraisal.difference_usd))} USD over {horizon:g} years, wrong "
-        f"predictions included, and is the cheaper side in {_share(probability)} of "
+        f"predictions included, and is the cheaper side in {share_words(probability)} of "
         f"{simulated.num_draws:,} draws of the assumptions{condition}.",
         (ASSUMPTIONS, evidence.cell_id),
         _NORMAL.inv_cdf(min(probability, 1 - 0.5 / simulated.num_draws)),
@@ -217,7 +217,7 @@ def _strongest_first(reasons: list[Reason]) -> list[Reason]:
     return sorted(reasons, key=lambda reason: 1.0 if reason.strength is None else -reason.strength)
 
 
-def _share(probability: float) -> str:
+def share_words(probability: float) -> str:
     """In percent, never rounded to what would be certain."""
     if 0.9995 <= probability < 1:
         return "more than 99.9%"

@@ -35,7 +35,7 @@ class Recommendation:
     """At most three, the strongest first; for NOT YET DECIDED, why not."""
 
     counter_argument: Reason | None
-    """The strongest against the verdict; None where nothing that was measured speaks against it."""
+    """The strongest against the verdict; while there is none, what it leans to; None: there is neither."""
 
     would_change: tuple[str, ...]
     measure_next: tuple[str, ...]
@@ -46,3 +46,17 @@ class Recommendation:
     """Of the run that stands for building; None where there is none."""
 
     vendor: str
+
+    @property
+    def reasons_title(self) -> str:
+        """What stands above the reasons."""
+        return "Why not" if self.verdict == "NOT YET DECIDED" else "Why"
+
+    @property
+    def counter_title(self) -> str:
+        """What stands above the counter-argument."""
+        return (
+            "What it leans to so far"
+            if self.verdict == "NOT YET DECIDED"
+            else "The strongest argument against"
+        )

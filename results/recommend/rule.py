@@ -1,6 +1,6 @@
 """The rule that turns evidence into BUILD, BUY or NOT YET DECIDED.
 
-    recommendation = recommend(gather(Path("runs"), None, load_assumptions()))
+    recommendation = recommend(gather(table, None, load_assumptions()))
     recommendation.verdict
 
     BUILD            our accuracy is beyond doubt the higher one, with every seed, and building is the
@@ -179,7 +179,7 @@ def _measure_next(evidence: Evidence) -> list[str]:
     if len(evidence.candidate.seeds) < MIN_SEEDS:
         lines.append(f"Repeat {run.record.cell.label()} with {MIN_SEEDS} seeds or more.")
     if evidence.derived.robustness is None:
-        lines.append(f"Robustness: python -m harness.robustness {run.run_dir}.")
+        lines.append(f"Robustness: python -m harness.robustness RUNS/{evidence.cell_id}.")
     flips = evidence.appraisal.flips
     if flips:
         names = ", ".join(row.label for row in flips[:_NUM_FLIPS])

@@ -6,30 +6,37 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from results.audit.result import Audit
+from results.metrics import Share
 from results.references import Reference, leaderboard_references
 from results.report.boards import Board
 from results.report.charts import Row, base, draw, layered, looks, model_colour, model_shape
 from results.report.leaders import Leader
-from results.report.palette import Palette, colour
+from results.report.palette import OTHERS, Palette, colour
 from results.report.text import fixed, listed
 from results.report.values import UNKNOWN, Chart, Column, Entry, Table
+from results.store import one_line
 
 _ROW_HEIGHT = 34
 _LABEL_HEIGHT = 14
 
 
-def accuracy_chart(key: str, leaders: Sequence[Leader], palette: Palette) -> Chart:
+def accuracy_chart(key: str, leaders: Sequence[Leader], vendor: Audit | None, palette: Palette) -> Chart:
     """Accuracy of some runs of one board with its interval; claims are dashed rules across.
 
     Args:
         key: of the chart.
         leaders: of one board, not empty.
+        vendor: an audit; shown where it is about the same images.
         palette: of the report.
     """
     board = leaders[0].board
     claims = leaderboard_references() if board.is_cifar10 else []
     ordered = sorted(leaders, key=lambda leader: -leader.figures.accuracy.percent)
     measured: list[Row] = [_measured(leader, palette) for leader in ordered]
+    if vendor is not None and vendor.stored.test_fingerprint == _test_fingerprint(ordered[0]):
+        measured.append(_audited(vendor))
+    measured.sort(key=lambda row: -float(row["accuracy"]))
     rows = [*measured, *_claims(claims)]
     low = min([row["low"] for row in measured] + [claim.accuracy_percent for claim in claims])
     domain = [max(0, 5 * int((low - 9) // 5)), 100]
@@ -42,11 +49,11 @@ def accuracy_chart(key: str, leaders: Sequence[Leader], palette: Palette) -> Cha
     return draw(
         key,
         "Measured accuracy beside what others claim" if claims else "Measured accuracy",
-        _description(ordered, claims),
+        _description(measured, claims),
         layered(*claim_layers, *layers),
         rows,
         size=(620, _ROW_HEIGHT * len(measured)),
-        table=_table(key, ordered, claims),
+        table=_table(key, measured, claims),
         note=_note(board, bool(claims)),
         cell_ids=[leader.cell_id for leader in ordered],
     )
@@ -102,17 +109,30 @@ def _claim_layer(x: alt.X, number: int, is_right: bool) -> alt.LayerChart:
     return layered(rule, label.encode(x=x, y=above, text="name:N"))
 
 
+def _test_fingerprint(leader: Leader) -> str:
+    assert leader.record.data is not None
+    return leader.record.data.test_fingerprint
+
+
 def _measured(leader: Leader, palette: Palette) -> Row:
-    share = leader.figures.accuracy
+    look = palette.group(leader.model)
+    return _row(leader.label, look, leader.figures.accuracy, leader.cell_id)
+
+
+def _audited(vendor: Audit) -> Row:
+    return _row(f"{one_line(vendor.vendor, 40)}, audited", OTHERS, vendor.accuracy, UNKNOWN)
+
+
+def _row(name: str, look: str, share: Share, cell_id: str) -> Row:
     return {
         "kind": "measured",
-        "name": leader.label,
-        "look": palette.group(leader.model),
+        "name": name,
+        "look": look,
         "accuracy": share.percent,
         "low": share.low_percent,
         "high": share.high_percent,
         "interval": f"{share.low_percent:.2f} to {share.high_percent:.2f}",
-        "cell": leader.cell_id,
+        "cell": cell_id,
     }
 
 
@@ -128,23 +148,25 @@ def _claims(claims: Sequence[Reference]) -> list[Row]:
     ]
 
 
-def _description(leaders: Sequence[Leader], claims: Sequence[Reference]) -> str:
-    best, worst = leaders[0], leaders[-1]
-    text = f"{len(leaders)} measured runs, from {worst.label} at {worst.figures.accuracy.percent:.2f}% "
-    text += f"to {best.label} at {best.figures.accuracy.percent:.2f}%."
+def _description(measured: Sequence[Row], claims: Sequence[Reference]) -> str:
+    best, worst = measured[0], measured[-1]
+    text = f"{len(measured)} measured systems, from {worst['name']} at {worst['accuracy']:.2f}% "
+    text += f"to {best['name']} at {best['accuracy']:.2f}%."
     if claims:
         named = listed([f"{entry.name} {entry.accuracy_percent:g}%" for entry in claims])
         text += f" Dashed rules mark claims: {named}."
     return text
 
 
-def _table(key: str, leaders: Sequence[Leader], claims: Sequence[Reference]) -> Table:
-    rows = []
-    for leader in leaders:
-        share = leader.figures.accuracy
-        numbers = (share.percent, share.low_percent, share.high_percent)
-        cells = [Entry(fixed(value), repr(value)) for value in numbers]
-        rows.append((Entry(leader.label), *cells, Entry(leader.cell_id)))
+def _table(key: str, measured: Sequence[Row], claims: Sequence[Reference]) -> Table:
+    rows = [
+        (
+            Entry(row["name"]),
+            *(Entry(fixed(row[name]), repr(row[name])) for name in ("accuracy", "low", "high")),
+            Entry(row["cell"]),
+        )
+        for row in measured
+    ]
     return Table(
         f"{key}-data",
         "Accuracy of the leading runs, and claims",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from results.ranking import RANKING_COLUMNS, grouped, ordered
-from results.run_table import RunTable
+from results.index.run_table import RunTable
+from results.leaderboard.ranking import RANKING_COLUMNS, grouped, order_of
 from results.store import one_line
 from results.value.peers import Peers
 
@@ -79,5 +79,6 @@ class Board:
 def boards_of(table: RunTable) -> tuple[Board, ...]:
     """Split the finished runs by data and league, in the order of the leaderboard."""
     return tuple(
-        Board(f"board{number}", ordered(group, [])) for number, group in enumerate(grouped(table), start=1)
+        Board(f"board{number}", group.select(order_of(group, [])))
+        for number, group in enumerate(grouped(table), start=1)
     )

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import VerdictError
-from results.audit.result import read_audit
+from results.audit.result import Audit, read_audit
 from results.economics.assumptions import load_assumptions
-from results.index import load_table
+from results.economics.choose import CHOICE_COLUMNS
+from results.index.load import load_table
+from results.index.run_table import RunTable
 from results.recommend.evidence import Evidence, gather
 from results.recommend.rule import recommend
 from results.references import Reference, load_references
@@ -33,7 +35,6 @@ from results.report.provenance import Origin, cells_of, origins
 from results.report.summary import Summary, summary_of
 from results.report.value_tables import ValueNumbers, value_numbers
 from results.report.values import Chart, Missing, Table
-from results.run_table import RunTable
 from results.store import one_line
 from results.value.peers import Peers, peer_groups
 from results.value.summary import VALUE_COLUMNS, value_of
@@ -44,7 +45,7 @@ MAX_WARNINGS = 20
 
 _COLUMNS = tuple(
     dict.fromkeys(
-        (*boards.COLUMNS, *leaderboard.COLUMNS, *provenance.COLUMNS, *VALUE_COLUMNS, "val_accuracy_percent")
+        (*boards.COLUMNS, *leaderboard.COLUMNS, *provenance.COLUMNS, *VALUE_COLUMNS, *CHOICE_COLUMNS)
     )
 )
 
@@ -158,7 +159,7 @@ def _build(request: Request) -> Report:
     palette = make_palette(_models(leaders, shown_boards))
     peers = peer_groups(table) if shown_boards else ()
     shown = tuple(
-        _board_shown(board, [leader for leader in leaders if leader.board is board], peers, palette)
+        _board_shown(board, [leader for leader in leaders if leader.board is board], peers, audit, palette)
         for board in shown_boards
         if any(leader.board is board for leader in leaders)
     )
@@ -199,7 +200,7 @@ def _decision(
         missing = Missing("No run has finished, so there is nothing to weigh yet.")
         return None, missing, missing
     try:
-        evidence = gather(request.runs, request.audit, figures, request.cell, request.seed)
+        evidence = gather(table, request.audit, figures, request.cell, request.seed)
     except VerdictError as error:
         if request.cell is not None:
             raise
@@ -221,7 +222,11 @@ def _models(leaders: tuple[Leader, ...], shown: tuple[Board, ...]) -> list[str]:
 
 
 def _board_shown(
-    board: Board, leaders: list[Leader], peers: tuple[Peers, ...], palette: Palette
+    board: Board,
+    leaders: list[Leader],
+    peers: tuple[Peers, ...],
+    audit: Audit | None,
+    palette: Palette,
 ) -> BoardShown:
     key = board.key
     group = next(group for group in peers if board.is_of(group))
@@ -244,7 +249,7 @@ def _board_shown(
     return BoardShown(
         board=board,
         leaderboard=leaderboard.leaderboard_table(board),
-        accuracy=accuracy_chart(f"{key}-accuracy", leaders, palette),
+        accuracy=accuracy_chart(f"{key}-accuracy", leaders, audit, palette),
         costs=tuple(costs),
         costs_missing=tuple(missing),
         numbers=value_numbers(key, value),

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from results.index.run_table import RunTable
 from results.references import Reference, leaderboard_references
 from results.report.boards import Board
 from results.report.text import duration, fixed, significant, whole
 from results.report.values import UNKNOWN, Column, Entry, Table
-from results.run_table import RunTable
 from results.store import one_line
 
 MAX_ROWS = 200

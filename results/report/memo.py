@@ -6,20 +6,18 @@ for path, text in memo_files(report, Path("memo.md"), Path("report.html")).items
 
 from __future__ import annotations
 
-import re
 from os.path import relpath
 from pathlib import Path
 from urllib.parse import quote
 
+from results.markdown import as_text
 from results.report.build import Report
 from results.report.charts import picture
 from results.report.page import environment
 from results.report.values import Chart, Missing, Table
-from results.store import one_line
 
 MAX_ROWS = 6
-_COLUMNS = ("model", "test_accuracy_percent", "total_train_pflop", "num_params", "cell_id")
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|~$@#&]|:(?=//)|(?<=www)\.|^[-+=]|(?<=^\d)[.)])")
+_COLUMNS = ("model", "augmentation", "test_accuracy_percent", "total_train_pflop", "num_params", "cell_id")
 
 
 def memo_files(report: Report, memo: Path, output: Path) -> dict[Path, str]:
@@ -33,7 +31,7 @@ def memo_files(report: Report, memo: Path, output: Path) -> dict[Path, str]:
     pictures = {name: chart for name, chart in _pictures(report).items() if chart is not None}
     paths = {name: memo.with_name(f"{memo.stem}-{name}.svg") for name in pictures}
     env = environment()
-    env.filters["md"] = markdown_text
+    env.filters["md"] = as_text
     env.filters["link"] = quote
     text = env.get_template("memo.md.j2").render(
         report=report,
@@ -42,16 +40,6 @@ def memo_files(report: Report, memo: Path, output: Path) -> dict[Path, str]:
         report_path=Path(relpath(output.resolve(), memo.resolve().parent)).as_posix(),
     )
     return {memo: text, **{paths[name]: picture(chart) for name, chart in pictures.items()}}
-
-
-def markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is: on one line, with nothing in it read as markup."""
-    return (
-        _SPECIAL.sub(r"\\\1", one_line(text))
-        .replace("\\<", "&lt;")
-        .replace("\\>", "&gt;")
-        .replace("\\&", "&amp;")
-    )
 
 
 def _pictures(report: Report) -> dict[str, Chart | None]:
@@ -65,6 +53,10 @@ def _pictures(report: Report) -> dict[str, Chart | None]:
 
 
 def _rows(table: Table) -> list[list[str]]:
-    """The first rows of a leaderboard, in the columns of the memo."""
+    """The first rows of a leaderboard, in the columns of the memo; each model and augmentation once."""
     places = [[column.source for column in table.columns].index(name) for name in _COLUMNS]
-    return [[row[place].text for place in places] for row in table.rows[:MAX_ROWS]]
+    found: dict[tuple[str, ...], list[str]] = {}
+    for row in table.rows:
+        texts = [row[place].text for place in places]
+        found.setdefault(tuple(texts[:2]), texts)
+    return list(found.values())[:MAX_ROWS]

@@ -11,6 +11,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from results.index.run_table import RunTable
 from results.references import leaderboard_references
 from results.report.charts import (
     Row,
@@ -27,7 +28,6 @@ from results.report.labels import SIDES, choose_sides, offset
 from results.report.palette import Palette, colour
 from results.report.pareto_words import NAME_LENGTH, SEED, Places, description_of, note_of, table_of
 from results.report.values import Chart, Missing
-from results.run_table import RunTable
 from results.store import one_line
 from results.value.views import View
 

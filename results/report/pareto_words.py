@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from results.index.run_table import RunTable
 from results.report.text import fixed, listed, significant
 from results.report.values import UNKNOWN, Column, Entry, Table
-from results.run_table import RunTable
 from results.store import one_line
 from results.value.views import View
 

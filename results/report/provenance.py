@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from results.index.run_table import RunTable
 from results.report.values import UNKNOWN, Chart, Table
-from results.run_table import RunTable
 from results.store import one_line
 
 _PIECE = 2**20
@@ -67,7 +67,7 @@ def cells_of(parts: Iterable[Table | Chart | None]) -> set[str]:
             continue
         found |= set(part.cell_ids)
         places = [place for place, column in enumerate(part.columns) if column.kind == "cell"]
-        found |= {row[place].text for row in part.rows for place in places}
+        found |= {row[place].text for row in part.rows for place in places} - {UNKNOWN}
     return found
 
 

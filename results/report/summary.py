@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from results.economics.words import number_words
 from results.recommend.evidence import Evidence
+from results.recommend.reasons import share_words
 from results.recommend.recommendation import Reason, Recommendation
 from results.references import load_references
 from results.report.text import duration, fixed, signed, significant
@@ -51,7 +52,9 @@ class Summary:
     headline: str
     confidence: str
     confidence_because: str
+    reasons_title: str
     reasons: tuple[Argument, ...]
+    counter_title: str
     counter_argument: Argument | None
     would_change: tuple[str, ...]
     measure_next: tuple[str, ...]
@@ -69,6 +72,8 @@ def summary_of(evidence: Evidence, found: Recommendation) -> Summary:
         headline=_without_verdict(one_line(found.headline), found.verdict),
         confidence=found.confidence,
         confidence_because=one_line(found.confidence_because),
+        reasons_title=found.reasons_title,
+        counter_title=found.counter_title,
         reasons=tuple(_argument(reason) for reason in found.reasons),
         counter_argument=None if counter is None else _argument(counter),
         would_change=tuple(one_line(line) for line in found.would_change),
@@ -136,7 +141,7 @@ def _tiles(evidence: Evidence) -> tuple[Tile, ...]:
         Tile(
             f"{number_words(abs(appraisal.difference_usd))} USD",
             f"{side} costs less over {horizon:g} years",
-            f"building is cheaper in {simulated.probability_build_cheaper:.0%} of the draws",
+            f"building is cheaper in {share_words(simulated.probability_build_cheaper)} of the draws",
             None,
         ),
     )

@@ -92,7 +92,11 @@ def _view(view: View, value: Value) -> dict[str, Any]:
 
 def _weighing(weighing: Weighing, cell_ids: Any) -> dict[str, Any]:
     found, ids = weighing.sensitivity, cell_ids[weighing.candidates].tolist()
-    shown: dict[str, Any] = {"candidates": ids, "left_out": weighing.left_out}
+    shown: dict[str, Any] = {
+        "candidates": ids,
+        "left_out": weighing.left_out,
+        "num_errors_counted_as_half_an_image": weighing.num_floored,
+    }
     if not isinstance(found, Sensitivity):
         return {**shown, "reason": found}
     return {

@@ -30,7 +30,7 @@ def value(
     # Loaded here so that the other commands do not wait for them.
     from rich.console import Console
 
-    from results.index import load_table
+    from results.index.load import load_table
     from results.value.as_json import value_as_json
     from results.value.page import print_value, print_warnings
     from results.value.peers import peer_groups

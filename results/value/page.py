@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from results.console_parts import empty_table
+from results.index.run_table import RunTable
 from results.references import load_references
-from results.run_table import RunTable
 from results.score import vendor_bar_percent
 from results.store import one_line
 from results.value.crossing import Crossing
@@ -117,7 +117,10 @@ def _view_notes(value: Value) -> list[str]:
         "claim: neither trained nor measured here, and never on the front.",
     ]
     if value.price_per_hour is not None:
-        notes.append(f"price of training: hours of training x devices x {value.price_per_hour:g} dollars.")
+        notes.append(
+            "price of training: hours of training, the first step included and evaluation not, x processes "
+            f"x {value.price_per_hour:g} dollars; `economics` prices the wall time of the whole run instead."
+        )
     gpipe = load_references()["gpipe"]
     assert gpipe.counted is not None
     if peers.dataset == gpipe.dataset:
@@ -197,10 +200,9 @@ def _ratio_notes(value: Value) -> list[str]:
 
 
 def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    table.add_column(first, overflow="fold")
-    for header in others:
-        table.add_column(header, justify="right", no_wrap=True)
+    """The first column takes several lines where there is no room for it."""
+    table = empty_table(first, *others)
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
     return table
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from results.value.bootstrap import CENTRAL_PERCENT
 from results.value.numbers import UNKNOWN, number
-from results.value.power_law import CENTRAL_PERCENT, PowerLaw, Target
+from results.value.power_law import PowerLaw, Target
 
 
 def print_law(found: PowerLaw | str, console: Console) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from results.console_parts import empty_table
 from results.value.numbers import UNKNOWN
 from results.value.sensitivity import Sensitivity
 from results.value.summary import Weighing
@@ -40,6 +40,11 @@ def print_weights(weighing: Weighing, names: list[str], console: Console) -> Non
         "Score: -(sum of weight · ln(value / best value)); candidates are the cells above the vendor's bar, "
         "or all where none is."
     ]
+    if weighing.num_floored:
+        notes.append(
+            f"An error of 0 has no logarithm: that of {weighing.num_floored:,} candidates counts as half an "
+            "image."
+        )
     notes += [f"No criterion: {title} ({reason})." for title, reason in weighing.left_out.items()]
     console.print(Text("\n".join(notes), style="dim"))
     console.print()
@@ -55,11 +60,8 @@ def _summary(found: Sensitivity, names: list[str]) -> str:
 
 
 def _changes(found: Sensitivity, names: list[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    table.add_column("criterion")
-    table.add_column("weight", justify="right")
-    table.add_column("changes at", justify="right")
-    table.add_column("to")
+    table = empty_table("criterion", "weight", "changes at", "to")
+    table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
     for change in found.changes:
         if change.new_weight is None or change.new_winner is None:
             level, winner = "never", UNKNOWN

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.columns import COLUMNS
-from results.run_table import RunTable, TextColumn, Texts
+from results.index.run_table import RunTable, TextColumn, Texts
 
 GROUP_COLUMNS = ("dataset", "data_fingerprint", "test_fingerprint", "league")
 """Runs that differ in one of these never share a view."""

@@ -73,7 +73,7 @@ def sensitivity_of(
 
     Args:
         criteria: K names.
-        values: [M, K], each above 0 and better the lower it is.
+        values: [M, K], each above 0 and better the lower it is; one that is not leaves no ranking.
         weights: [K], not negative; None: equal. They are scaled to sum to 1.
         seed: of the sampled weights.
 

@@ -44,6 +44,9 @@ class Weighing:
     left_out: dict[str, str]
     """Costs that are no criterion, with the reason."""
 
+    num_floored: int
+    """Candidates without a wrong test image, whose error counts as half an image: 0 has no logarithm."""
+
 
 @dataclass(frozen=True, eq=False)
 class Value:
@@ -116,7 +119,8 @@ def _crossings(peers: Peers, views: tuple[View, ...]) -> dict[int, Crossing | st
 def _weigh(peers: Peers, views: tuple[View, ...], seed: int) -> Weighing:
     clears = peers.clears_bar
     candidates = np.flatnonzero(clears) if clears.any() else np.arange(len(peers))
-    names, columns, left_out = ["test error"], [peers.errors_percent[candidates]], {}
+    errors, half_image = peers.errors_percent[candidates], 50 / peers.num_test_images
+    names, columns, left_out = ["test error"], [np.maximum(errors, half_image)], {}
     for view in views:
         if len(view.rows) < len(peers):
             left_out[view.title] = "the cells ran on different devices"
@@ -124,12 +128,12 @@ def _weigh(peers: Peers, views: tuple[View, ...], seed: int) -> Weighing:
         costs = view.costs[candidates]
         if view.reason is not None:
             left_out[view.title] = view.reason
-        elif not (np.isfinite(costs) & (costs > 0)).all():
-            left_out[view.title] = "not known of every candidate"
+        elif num_useless := int(np.count_nonzero(~(np.isfinite(costs) & (costs > 0)))):
+            left_out[view.title] = f"0 or unknown for {num_useless:,} of {len(costs):,} candidates"
         else:
             names.append(view.title)
             columns.append(costs)
     weights = np.full(len(names), (1 - ERROR_WEIGHT) / max(1, len(names) - 1))
     weights[0] = ERROR_WEIGHT
     found = sensitivity_of(tuple(names), np.stack(columns, axis=1), weights, seed)
-    return Weighing(candidates, found, left_out)
+    return Weighing(candidates, found, left_out, int(np.count_nonzero(errors < half_image)))

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from results.index.run_table import RunTable
 from results.references import Reference, load_references
-from results.run_table import RunTable
 from results.value.pareto import pareto_front
 from results.value.peers import PEER_COLUMNS, Peers, peer_groups
 
@@ -43,7 +43,7 @@ _KINDS: dict[ViewKey, _Kind] = {
     "memory": _Kind("peak memory", "MiB", ("peak_allocated_mib", "peak_resident_mib"), on_one_device=True),
     "latency": _Kind("latency, one image", "ms", ("latency_batch1_p50_ms",), on_one_device=True),
     "energy": _Kind("energy of the run", "kJ", ("energy_j",), 1e-3, on_one_device=True),
-    "dollars": _Kind("price of training", "dollars", ("train_time_s",), 1 / 3600, on_one_device=True),
+    "dollars": _Kind("price of training", "dollars", ("train_time_s",), on_one_device=True),
 }
 
 VIEW_COLUMNS = (
@@ -125,7 +125,10 @@ def views_of(peers: Peers, price_per_hour: float | None = None) -> tuple[View, .
 
 
 def train_dollars(peers: Peers, price_per_hour: float | None) -> NDArray[np.float64]:
-    """Training time, the first step included, times the devices and the price of an hour of one, [M]."""
+    """Training time, the first step included, times the processes and the price of an hour of one, [M].
+
+    Evaluation is left out: this is the price of training. `economics` prices the whole run by wall time.
+    """
     if price_per_hour is None:
         return np.full(len(peers), np.nan)
     seconds = peers.means("train_time_s") + peers.means("first_step_time_s")

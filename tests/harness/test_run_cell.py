@@ -156,11 +156,11 @@ def test_files_of_an_earlier_attempt_are_not_taken_for_those_of_this_one(
     run: RunFunction, tmp_path: Path
 ) -> None:
     (tmp_path / "run").mkdir()
-    for name in ("model.safetensors", "robustness.npz", "derived.json"):
+    for name in ("model.safetensors", "robustness.npz"):
         (tmp_path / "run" / name).write_bytes(b"old")
     run(settings=Settings(save_weights=False))
     left = {path.name for path in (tmp_path / "run").iterdir()}
-    assert not left & {"model.safetensors", "robustness.npz", "derived.json"}
+    assert not left & {"model.safetensors", "robustness.npz"}
 
 
 def test_weights_are_not_kept_where_that_is_not_wanted(run: RunFunction, tmp_path: Path) -> None:

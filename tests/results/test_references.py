@@ -27,8 +27,8 @@ def test_every_entry_of_the_file_is_kept_under_its_own_key() -> None:
         ("resnet18", 94.82, 11_170_000, None),
         ("resnet20", 91.73, 270_000, None),
         ("wrn_28_10", 96.0, None, None),
-        ("airbench94", 94.01, None, 0.29),
-        ("airbench96", 96.0, None, 3.1),
+        ("airbench94_muon", 94.01, None, 0.29),
+        ("airbench96_faster", 96.0, None, 3.1),
     ],
 )
 def test_figures_are_those_of_the_sources(
@@ -39,6 +39,13 @@ def test_figures_are_those_of_the_sources(
     assert entry.accuracy_percent == accuracy_percent
     assert entry.num_params == num_params
     assert entry.total_train_pflop == total_train_pflop
+
+
+def test_each_script_of_airbench_is_named_exactly_and_with_the_day_it_was_read() -> None:
+    for key in ("airbench94_muon", "airbench96_faster"):
+        source = load_references()[key].source
+        assert f" {key}.py (" in source
+        assert "read on 2026-11-29" in source
 
 
 def test_human_figures_follow_from_the_published_judgements(shared_data: Path) -> None:

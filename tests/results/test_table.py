@@ -17,7 +17,7 @@ from harness.recipe import Recipe
 from harness.record import read_record, write_record
 from results import table
 from results.columns import COLUMNS
-from results.leaderboard import print_leaderboard
+from results.leaderboard.table import print_leaderboard
 from results.table import columns_markdown, columns_text, write_csv
 
 RunFactory = Callable[..., Path]

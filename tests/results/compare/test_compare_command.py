@@ -178,6 +178,37 @@ def test_many_systems_and_classes_are_cut_to_a_page(tmp_path: Path) -> None:
     assert "Row minus column" not in _run(*paths, "--labels", tmp_path / "labels.npy", width=80)
 
 
+def test_no_number_is_cut_where_the_page_is_narrow(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 10, size=10_000)
+    np.save(tmp_path / "labels.npy", labels)
+    paths = []
+    for index in range(9):
+        paths.append(tmp_path / f"m{index}.npy")
+        np.save(paths[-1], np.where(random.random(10_000) < 0.95 - index / 150, labels, 0))
+
+    for width in (60, 70, 80):
+        shown = _run(*paths, "--labels", tmp_path / "labels.npy", width=width)
+        assert "…" not in shown
+        assert max(cell_len(line.rstrip()) for line in shown.splitlines()) <= width
+        assert "p Holm" in shown
+        assert "9.5e-06" in shown or "< 1e-9" in shown
+        assert ("too narrow for 'resolvable'" in shown) == (width < 77)
+
+
+def test_long_names_of_classes_cut_no_number(tmp_path: Path) -> None:
+    labels = np.arange(400) % 2
+    names = np.array(["a class of a long name of 30", "another class with a long name"])
+    for index, classes in enumerate((labels, np.where(np.arange(400) < 120, 1 - labels, labels))):
+        np.savez(tmp_path / f"{index}.npz", classes=classes, labels=labels, class_names=names)
+
+    shown = _run(tmp_path / "0.npz", tmp_path / "1.npz", width=72)
+
+    assert "< 1e-9" in shown
+    assert "too narrow for 'p', 'only B', 'only A' (--json has all)" in shown
+    assert max(cell_len(line.rstrip()) for line in shown.splitlines()) <= 72
+
+
 def test_runs_on_other_images_are_refused(make_run: RunFactory) -> None:
     other = make_run(
         150, cell={"seed": 1}, data={"test_fingerprint": "9" * 64}, record={"started_at": "2026-11-20"}

@@ -18,7 +18,7 @@ def make_build(**fields: Any) -> BuildFacts:
         "num_correct": 9_200,
         "num_images": 10_000,
         "images": "10,000 test images of cifar10 (official)",
-        "train_time_s": 50.0,
+        "dataset": "cifar10",
         "wall_time_s": 60.0,
         "train_device": "a processor",
         "device_type": "cpu",
@@ -27,7 +27,6 @@ def make_build(**fields: Any) -> BuildFacts:
         "forward_flops_per_image": 150_000_000,
         "images_per_s_inference": 2_000.0,
         "inference_threads": 2,
-        "energy_j": None,
         "cell_id": "0123456789ab",
     }
     return BuildFacts(**values | fields)

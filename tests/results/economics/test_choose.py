@@ -9,13 +9,14 @@ import pytest
 
 from harness.errors import UsageError
 from results.economics.assumptions import load_assumptions
-from results.economics.choose import Candidate, choose_candidate, choose_vendor
+from results.economics.choose import CHOICE_COLUMNS, Candidate, choose_candidate, choose_vendor
+from results.index.load import load_table
 from tests.results.conftest import NUM_VAL, RunFactory
 from tests.results.recommend.recommend_helpers import audit_of, classes_of
 
 
 def chosen(runs: Path, cell: str | None = None, audit: Path | None = None) -> Candidate:
-    return choose_candidate(runs, cell, choose_vendor(audit), load_assumptions())
+    return choose_candidate(load_table(runs, CHOICE_COLUMNS), cell, choose_vendor(audit), load_assumptions())
 
 
 def validated(num_correct: int) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:

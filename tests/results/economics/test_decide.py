@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.errors import UsageError
 from harness.interval import wilson_interval
+from results.economics import decide
 from results.economics.assumptions import Assumptions, load_assumptions
 from results.economics.break_even import break_even_volume
 from results.economics.cash_flow import difference_usd
@@ -228,6 +232,44 @@ def test_a_price_that_the_vendor_states_takes_the_place_of_the_assumed_one(
     assert not any("discloses no price" in line for line in appraisal.caveats)
 
 
+def test_a_price_that_the_user_sets_takes_the_place_of_the_stated_one(
+    build: BuildFacts, tmp_path: Path
+) -> None:
+    priced = BuyFacts("a vendor", 70.0, price_per_1000_images_usd=4.0)
+    path = tmp_path / "ours.yaml"
+    path.write_text("vendor_usd_per_1000_images: 2\n")
+    by_set, by_file = ["vendor_usd_per_1000_images=2"], load_assumptions(path)
+    for figures in (load_assumptions(None, by_set), by_file):
+        appraisal = appraise(build, priced, figures)
+        entry = appraisal.assumptions["vendor_usd_per_1000_images"]
+        assert (entry.value, entry.is_known, entry.source) == (2.0, True, None)
+        assert (
+            "a vendor states a price of 4 USD per 1,000 images: your own setting of "
+            "vendor_usd_per_1000_images, 2, has replaced it."
+        ) in appraisal.caveats
+
+
+def test_an_audit_on_other_images_than_the_run_is_refused(build: BuildFacts, shipped: Assumptions) -> None:
+    ours = make_build(test_fingerprint="a" * 64)
+    audited = BuyFacts("a vendor", 75.0, num_correct=750, num_images=1_000, test_fingerprint="b" * 64)
+    with pytest.raises(
+        UsageError, match="the audit of a vendor is about other images than the run 0123456789ab: audit the"
+    ):
+        appraise(ours, audited, shipped)
+    assert any("It is not known" in line for line in appraise(build, audited, shipped).caveats)
+
+
+def test_an_interval_on_the_other_side_settles_nothing(
+    build: BuildFacts, claim: BuyFacts, shipped: Assumptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_center = appraise(build, claim, shipped)
+    assert at_center.cheaper == "build"
+    low = dataclasses.replace(at_center.monte_carlo, low_usd=-9.0, high_usd=-1.0)
+    monkeypatch.setattr(decide, "monte_carlo", lambda *_: low)
+    found = appraise(build, claim, shipped)
+    assert (found.is_settled, found.is_contradicted) == (False, True)
+
+
 def test_it_says_that_a_claim_is_unverified_and_that_the_images_are_a_proxy(
     appraisal: Appraisal, build: BuildFacts, shipped: Assumptions
 ) -> None:
@@ -246,6 +288,7 @@ def test_a_difference_that_the_ranges_leave_no_doubt_about_is_settled(
     assert not appraisal.is_settled
     dear = appraise(build, claim, load_assumptions(None, ["cost_per_error_usd=1000"]))
     assert dear.is_settled
+    assert not dear.is_contradicted
     assert dear.cheaper == "build"
     assert dear.monte_carlo.low_usd > 0
 
@@ -257,6 +300,14 @@ def test_everything_can_be_had_as_json(appraisal: Appraisal) -> None:
     assert content["notes"] == ["a note"]
     assert content["buy"]["num_correct"] is None
     assert sum(content["monte_carlo"]["bin_counts"]) == pytest.approx(9_800, abs=2)
+
+
+@pytest.mark.parametrize("bound", ["minimum", "maximum"])
+def test_all_figures_at_their_bounds_are_appraised(bound: str) -> None:
+    figures = load_assumptions(None, [f"{key}={getattr(limits, bound)!r}" for key, limits in KEYS.items()])
+    simulated = appraise(make_build(), BuyFacts("Detectocorp", 70.0), figures).monte_carlo
+    assert np.isfinite([simulated.low_usd, simulated.high_usd]).all()
+    assert (np.diff(simulated.bin_edges_usd) > 0).all()
 
 
 @given(setting=st.sampled_from(list(KEYS)), at_maximum=st.booleans())

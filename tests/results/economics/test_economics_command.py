@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from harness.console import EXIT_BAD_INPUT, run_command
+from harness.errors import UsageError
 from results.audit.result import StoredAudit, write_audit
 from results.economics.assumptions import load_assumptions
 from results.economics.choose import choose_vendor
@@ -20,6 +21,7 @@ from results.economics.decide import Appraisal, appraise
 from results.economics.facts import BuyFacts, build_facts
 from results.economics.keys import KEYS
 from results.economics.page import print_economics
+from results.economics.words import answer_words
 from results.predictions import from_run
 from results.store import load_runs
 from tests.results.conftest import RunFactory
@@ -76,6 +78,27 @@ def test_the_page_shows_a_claim_as_a_claim_and_the_images_as_a_proxy(appraisal: 
     assert "a note" in text
 
 
+def test_draws_on_the_other_side_are_not_said_to_confirm_the_central_figures(appraisal: Appraisal) -> None:
+    simulated = dataclasses.replace(
+        appraisal.monte_carlo, low_usd=-9.0, high_usd=-1.0, probability_build_cheaper=0.01
+    )
+    other = dataclasses.replace(appraisal, monte_carlo=simulated, is_settled=False, is_contradicted=True)
+    words = answer_words(other)
+    assert words.startswith("Building costs ")
+    assert "The ranges of the figures point the other way: building is cheaper in 1% of the draws." in words
+
+
+def test_a_claim_about_another_data_set_is_said_to_be_one_in_the_first_sentence() -> None:
+    build = make_build(dataset="digits\x1b[2J")
+    claim = dataclasses.replace(CLAIM, dataset="cifar10")
+    first = answer_words(appraise(build, claim, load_assumptions())).split(". ")[0]
+    assert first.endswith(
+        "if the vendor's claim is true and, though it is about cifar10, holds on digits?[2J too"
+    )
+    same = answer_words(appraise(make_build(), claim, load_assumptions())).split(". ")[0]
+    assert same.endswith("if the vendor's claim is true")
+
+
 def test_every_figure_is_shown_with_its_date_and_source_when_asked_for(appraisal: Appraisal) -> None:
     text = " ".join(page(appraisal, 400, show_all=True).split())
     for key in KEYS:
@@ -112,7 +135,7 @@ def test_the_facts_of_a_run_are_those_of_its_record(make_run: RunFactory, runs: 
     run_dir = make_run(180, measurements={"inference_images_per_s": 321.0, "inference_threads": 1})
     facts = build_facts(load_runs(runs).runs[0])
     assert (facts.num_correct, facts.num_images, facts.accuracy_percent) == (180, 200, 90.0)
-    assert (facts.train_time_s, facts.wall_time_s) == (50.0, 60.0)
+    assert (facts.wall_time_s, facts.dataset) == (60.0, "cifar10")
     assert (facts.device_type, facts.num_devices, facts.train_device) == ("cpu", 2, "a processor")
     assert (facts.images_per_s_inference, facts.inference_threads) == (321.0, 1)
     assert facts.total_train_pflop == pytest.approx(0.18)
@@ -150,12 +173,15 @@ def test_an_audit_gives_what_was_measured_and_the_price_that_was_stated(
     write_audit(tmp_path / "audit", stored, found)
     buy = choose_vendor(tmp_path / "audit").facts
     assert (buy.name, buy.accuracy_percent, buy.num_correct, buy.num_images) == ("a vendor", 90.0, 180, 200)
-    assert (buy.price_per_1000_images_usd, buy.latency_ms, buy.is_measured) == (2.5, None, True)
+    assert (buy.price_per_1000_images_usd, buy.dataset, buy.is_measured) == (2.5, None, True)
     caveats = appraise(build_facts(ours), buy, load_assumptions()).caveats
     assert not any("same test images" in line for line in caveats)
-    elsewhere = dataclasses.replace(buy, test_fingerprint="2" * 64)
-    caveats = appraise(build_facts(ours), elsewhere, load_assumptions()).caveats
+    unknown = dataclasses.replace(buy, test_fingerprint=None)
+    caveats = appraise(build_facts(ours), unknown, load_assumptions()).caveats
     assert any("not known that a vendor was measured on the same test images" in line for line in caveats)
+    elsewhere = dataclasses.replace(buy, test_fingerprint="2" * 64)
+    with pytest.raises(UsageError, match="audit of a vendor is about other images than the run"):
+        appraise(build_facts(ours), elsewhere, load_assumptions())
 
 
 def test_the_command_prints_json(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from results.economics import uncertainty
 from results.economics.assumptions import Assumption, Assumptions, load_assumptions
 from results.economics.cash_flow import difference_usd
 from results.economics.decide import appraise
@@ -55,6 +56,41 @@ def test_low_and_high_of_a_lognormal_figure_hold_nine_tenths() -> None:
     drawn = draw(entry("lognormal", 1.0, 3.0, 9.0), 0, 1e9, np.random.default_rng(0), 100_000)
     assert np.mean(drawn < 1.0) == pytest.approx(0.05, abs=0.003)
     assert np.mean(drawn > 9.0) == pytest.approx(0.05, abs=0.003)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1.0, 3.0, 9.0), (0.012, 0.036, 0.12), (1.0, 2.0, 100.0), (1.0, 90.0, 100.0)]
+)
+def test_a_lognormal_figure_has_its_three_points_where_it_says(shape: tuple[float, float, float]) -> None:
+    drawn = draw(entry("lognormal", *shape), 0, 1e9, np.random.default_rng(0), 200_000)
+    shares = [np.mean(drawn < point) for point in shape]
+    assert shares == pytest.approx([0.05, 0.5, 0.95], abs=0.003)
+    low, value, high = shape
+    for end in (low, high):  # each side is that of the lognormal distribution through its end
+        side = stats.lognorm(abs(math.log(end / value)) / stats.norm.ppf(0.95), scale=value)
+        half = drawn[(drawn < value) == (end < value)]
+        expected = side.ppf([0.1, 0.3] if end < value else [0.7, 0.9])
+        assert np.quantile(half, [0.2, 0.6] if end < value else [0.4, 0.8]) == pytest.approx(
+            expected, rel=0.03
+        )
+
+
+def test_a_lognormal_figure_that_draws_beyond_all_numbers_is_cut_to_its_maximum() -> None:
+    drawn = draw(entry("lognormal", 1e-300, 1e-299, 1e13), 0, 1e13, np.random.default_rng(0), 10_000)
+    assert np.isfinite(drawn).all()
+    assert drawn.max() == 1e13
+
+
+@pytest.mark.parametrize("middle", [0.0, 3.0, 1e18, -1e300])
+@pytest.mark.parametrize("steps", [0, 3, 100])
+def test_draws_that_nearly_coincide_have_a_histogram(
+    middle: float, steps: int, build: BuildFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = middle + np.arange(1_000) % (steps + 1) * np.spacing(abs(middle))
+    monkeypatch.setattr(uncertainty, "difference_usd", lambda *_: drawn)
+    found = monte_carlo(build, {}, 1_000, 0)
+    assert sum(found.bin_counts) >= 980
+    assert (np.diff(found.bin_edges_usd) > 0).all()
 
 
 def test_draws_are_cut_to_what_the_figure_can_be() -> None:

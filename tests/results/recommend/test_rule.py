@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from results.economics.assumptions import load_assumptions
-from results.recommend.evidence import gather
+from results.economics.choose import CHOICE_COLUMNS
+from results.index.load import load_table
+from results.recommend.evidence import Evidence, gather
 from results.recommend.recommendation import Recommendation
 from results.recommend.rule import recommend
 from tests.results.conftest import RunFactory
@@ -20,8 +22,12 @@ ERRORS_ARE_DEAR = ["cost_per_error_usd=50", "costly_images_percent=25", "images_
 ERRORS_ARE_FREE = ["cost_per_error_usd=0", "images_per_year=10000", "waiting_usd_per_1000_images=0"]
 
 
+def evidence_of(runs: Path, settings: Sequence[str], audit: Path | None = None) -> Evidence:
+    return gather(load_table(runs, CHOICE_COLUMNS), audit, load_assumptions(None, list(settings)))
+
+
 def recommended(runs: Path, settings: Sequence[str], audit: Path | None = None) -> Recommendation:
-    return recommend(gather(runs, audit, load_assumptions(None, list(settings))))
+    return recommend(evidence_of(runs, settings, audit))
 
 
 def test_a_better_run_is_built_on_where_errors_are_dear(runs: Path, make_run: RunFactory) -> None:
@@ -115,7 +121,7 @@ def test_central_figures_against_most_draws_decide_nothing(
     runs: Path, make_run: RunFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(9300, num_test=10_000)
-    evidence = gather(runs, None, load_assumptions(None, ERRORS_ARE_DEAR))
+    evidence = evidence_of(runs, ERRORS_ARE_DEAR)
     assert recommend(evidence).verdict == "BUILD"
     appraisal = replace(evidence.appraisal, difference_usd=-1.0, cheaper="buy")
     assert recommend(replace(evidence, appraisal=appraisal)).verdict == "NOT YET DECIDED"
@@ -135,7 +141,9 @@ def test_a_better_vendor_that_costs_more_decides_nothing(
 def test_an_unverified_claim_is_the_argument_against_building(runs: Path, make_run: RunFactory) -> None:
     make_run(9300, num_test=10_000)
     found = recommended(runs, ERRORS_ARE_DEAR)
-    turns = gather(runs, None, load_assumptions(None, ERRORS_ARE_DEAR)).appraisal.break_even_vendor_percent
+    turns = gather(
+        load_table(runs, CHOICE_COLUMNS), None, load_assumptions(None, ERRORS_ARE_DEAR)
+    ).appraisal.break_even_vendor_percent
     assert found.counter_argument is not None
     assert f"from {turns.value:.1f}% on, buying would be" in found.counter_argument.text
     assert any(f"right on {turns.value:.1f}% of these images or more" in line for line in found.would_change)

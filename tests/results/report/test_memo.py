@@ -4,10 +4,8 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-import pytest
-
 from results.report.build import Report
-from results.report.memo import markdown_text, memo_files
+from results.report.memo import memo_files
 
 MAX_LINES = 60
 
@@ -45,21 +43,3 @@ def test_the_memo_says_what_the_report_says(small: tuple[Report, str, Path], tmp
     assert report.main is not None
     for row in report.main.leaderboard.rows:
         assert row[-1].text or row[1].text in text
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a | b", r"a \| b"),
-        ("[x](http://y)", r"\[x\](http\://y)"),
-        ("<script>", "&lt;script&gt;"),
-        ("line\nbreak", "line break"),
-        ("- list", r"\- list"),
-        ("1. list", r"1\. list"),
-        ("www.x.org", r"www\.x.org"),
-        ("a_b*c`d`", r"a\_b\*c\`d\`"),
-        ("fine: 70% (claimed)", "fine: 70% (claimed)"),
-    ],
-)
-def test_names_are_never_read_as_markdown(text: str, shown: str) -> None:
-    assert markdown_text(text) == shown

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.index import load_table
+from results.index.load import load_table
 from results.report import charts, leaderboard, leaders, pareto_charts
 from results.report.boards import boards_of
 from results.report.build import Report, Request, build_report

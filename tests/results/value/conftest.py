@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from results.columns import COLUMN_BY_NAME
-from results.run_table import Numbers, RunTable, TextColumn, text_column
+from results.index.run_table import Numbers, RunTable, TextColumn, text_column
 from results.value.summary import VALUE_COLUMNS
 
 TableFactory = Callable[..., RunTable]

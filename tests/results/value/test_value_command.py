@@ -112,6 +112,40 @@ def test_json_holds_every_figure(run_value: Any, matrix: Path) -> None:
     assert crossing["val_accuracy_percent"] == 100
 
 
+def test_a_candidate_without_an_error_or_a_cost_leaves_the_weighing_alive(
+    run_value: Any, make_run: RunFactory, runs: Path
+) -> None:
+    make_run(200, model={"total_train_flops": 10**15}, measurements={"latency_batch1_p50_ms": None})
+    make_run(
+        190,
+        cell={"model": "resnet18"},
+        model={"total_train_flops": 10**14},
+        measurements={"latency_batch1_p50_ms": 2.0},
+    )
+    code, out, _ = run_value(runs, "--json")
+    (group,) = json.loads(out)["groups"]
+    weighing = group["weighing"]
+
+    assert code == 0
+    assert "reason" not in weighing
+    assert weighing["num_errors_counted_as_half_an_image"] == 1
+    assert weighing["left_out"]["latency, one image"] == "0 or unknown for 1 of 2 candidates"
+    # Of 200 test images half a one is 0.25%, against 5%: 20 times less.
+    assert max(weighing["scores"]) <= 0
+    _, page, _ = run_value(runs)
+    text = " ".join(page.split())
+    assert "An error of 0 has no logarithm: that of 1 candidates counts as half an image." in text
+    assert "No criterion: latency, one image (0 or unknown for 1 of 2 candidates)." in text
+
+
+def test_the_page_says_what_the_price_of_training_is_counted_from(run_value: Any, matrix: Path) -> None:
+    _, out, _ = run_value(matrix, "--price-per-hour", 3)
+    assert (
+        "hours of training, the first step included and evaluation not, x processes x 3 dollars"
+        in " ".join(out.split())
+    )
+
+
 def test_names_are_no_markup(run_value: Any, make_run: RunFactory, runs: Path) -> None:
     run_dir = make_run(180)
     record = (run_dir / "record.json").read_text(encoding="utf-8")

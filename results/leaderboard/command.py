@@ -54,9 +54,9 @@ def leaderboard(
       python -m results leaderboard runs/ --filter model=resnet18 --columns seed,nll --format latex
     """
     # Loaded here so that the other commands do not wait for them.
-    from results.index_reading import usable_processors
-    from results.leaderboard_board import DEFAULT_TOP, BoardOptions, make_board
-    from results.leaderboard_formats import write_board
+    from results.index.reading import usable_processors
+    from results.leaderboard.board import DEFAULT_TOP, BoardOptions, make_board
+    from results.leaderboard.formats import write_board
 
     is_for_people = form in ("table", "markdown", "latex")
     shown = (DEFAULT_TOP if is_for_people else None) if top is None else top or None

@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 
 from harness.console import run_command
-from results.leaderboard import print_board
-from results.leaderboard_board import BoardOptions, make_board
-from results.leaderboard_command import leaderboard
-from results.leaderboard_formats import FORMATS
+from results.leaderboard.board import BoardOptions, make_board
+from results.leaderboard.command import leaderboard
+from results.leaderboard.formats import FORMATS
+from results.leaderboard.table import print_board
 
 RunFactory = Callable[..., Path]
 

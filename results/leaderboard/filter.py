@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError, unknown_name
 from results.columns import COLUMNS
-from results.run_table import RunTable, kind_of
+from results.index.run_table import RunTable, kind_of
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "<=": operator.le,

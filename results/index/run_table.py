@@ -1,6 +1,6 @@
 """All runs of a folder as columns: what commands that look at every run work on.
 
-    table = load_table(Path("runs"))                # results/index.py
+    table = load_table(Path("runs"))                # results/index/load.py
     accuracies = table.numbers("test_accuracy_percent")
     best = table.select(accuracies > 94)
     best.texts("model")
@@ -144,15 +144,11 @@ def kind_of(column: str) -> Kind:
 
 def number_cells(values: Numbers, kind: Kind) -> list[str]:
     """Numbers as they stand in `results.csv`; "" where missing."""
-    # Many columns hold few distinct values, and turning a number into text is what takes the time.
-    distinct, places = np.unique(values, return_inverse=True)
-    texts = [_cell(value, kind) for value in distinct.tolist()]
-    return [texts[place] for place in places.tolist()]
-
-
-def _cell(value: float, kind: Kind) -> str:
-    if value != value:
-        return ""
+    listed = values.tolist()
     if kind == "flag":
-        return "true" if value else "false"
-    return str(int(value)) if kind == "integer" else str(value)
+        return ["" if value != value else "true" if value else "false" for value in listed]
+    if kind == "integer":  # a mean of whole numbers may be none
+        return [
+            "" if value != value else str(int(value) if value == int(value) else value) for value in listed
+        ]
+    return ["" if value != value else str(value) for value in listed]

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UsageError, unknown_name
-from results.index import load_table
-from results.leaderboard_columns import EXPORTED_COLUMNS, SHOWN_COLUMNS
-from results.ranking import RANKING_COLUMNS, grouped, ordered, pareto_marks
-from results.ranking_filter import check_column, filtered, parse_condition
-from results.ranking_seeds import SPREAD_COLUMNS, pooled
-from results.ranking_ties import tie_letters
-from results.run_table import RunTable
+from results.index.load import load_table
+from results.index.run_table import RunTable
+from results.leaderboard.columns import EXPORTED_COLUMNS, SHOWN_COLUMNS
+from results.leaderboard.filter import check_column, filtered, parse_condition
+from results.leaderboard.ranking import RANKING_COLUMNS, grouped, order_of, pareto_marks
+from results.leaderboard.seeds import SPREAD_COLUMNS, pooled
+from results.leaderboard.ties import tie_letters
 
 DEFAULT_TOP = 30
 """Rows of a table on a screen."""
@@ -141,8 +141,8 @@ def _league(text: str) -> str:
 
 
 def _section(group: RunTable, options: BoardOptions) -> Section:
-    rows = ordered(pooled(group) if options.by == "cell" else group, options.sorts)
-    shown = np.arange(len(rows) if options.top is None else min(options.top, len(rows)))
+    rows = pooled(group) if options.by == "cell" else group
+    shown = order_of(rows, options.sorts)[: options.top]
     head = rows.select(shown)
     return Section(
         rows=head,

@@ -16,8 +16,8 @@ from harness.recipe import Recipe
 from harness.record import Environment, Failure, InEffect, ModelFacts, Record
 from results.columns import COLUMNS
 from results.derived import DerivedScores
+from results.index.run_table import Numbers, RunTable, TextColumn, text_column
 from results.robustness import RobustnessScores
-from results.run_table import Numbers, RunTable, TextColumn, text_column
 from results.score import Score
 from results.store import Scores
 

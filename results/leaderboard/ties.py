@@ -16,7 +16,7 @@ from results.compare.holm import holm
 from results.compare.paired import mcnemar_exact
 from results.compare.power import ALPHA
 from results.compare.ties import group_letters, tie_groups
-from results.run_table import RunTable
+from results.index.run_table import RunTable
 
 MAX_TIED = 20
 """Runs that are compared with each other: all pairs of more would take long, and say little after Holm."""

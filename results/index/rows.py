@@ -12,7 +12,7 @@ from harness.errors import DataError
 from harness.record import Record
 from results.columns import ALL_COLUMNS, Column
 from results.derived import Derived, derive
-from results.index_file import RUN_DIR
+from results.index.file import RUN_DIR
 from results.score import score_run
 from results.store import Predictions, Run, load_run, one_line
 

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from harness.errors import StorageError
 from harness.files import atomic_write
 from results.columns import ALL_COLUMNS, COLUMN_BY_NAME
-from results.run_table import Columns, Numbers, TextColumn, take
+from results.index.run_table import Columns, Numbers, TextColumn, take
 
 if TYPE_CHECKING:
-    from results.index_rows import RunRow
+    from results.index.rows import RunRow
 
 WARNING = "warning"
 """Why a run is left out; a column of the index, not of tables."""

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from harness.tether import die_with_parent
-from results.index_rows import RunRow, read_row
+from results.index.rows import RunRow, read_row
 
 _LEAST_SHOWN = 200
 """Fewer runs are read before a bar could be seen."""

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from harness.errors import unknown_name
 from harness.record import ROBUSTNESS_FILE
 from results.columns import ALL_COLUMNS, COLUMN_BY_NAME
-from results.index_file import (
+from results.index.file import (
     INDEX_COLUMNS,
     RUN_DIR,
     WARNING,
@@ -41,12 +41,12 @@ from results.index_file import (
     open_index,
     write_index,
 )
+from results.index.run_table import RunTable, TextColumn, take
 from results.references import load_references
-from results.run_table import RunTable, TextColumn, take
 from results.store import MAX_LINE_LENGTH, no_runs, one_line, unreadable_folder
 
 if TYPE_CHECKING:
-    from results.index_rows import RunRow
+    from results.index.rows import RunRow
 
 INDEX_NAME = ".table.zip"
 
@@ -63,7 +63,7 @@ _NUM_THREADS = 8
 """They wait for the file system at once: for each file one on a network takes its time."""
 
 _NUM_STAMPS = len(_FILES) * len(_ABSENT)
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).parents[2]
 _SOURCES = (
     "harness/augment/names.py",
     "harness/cell.py",
@@ -83,8 +83,8 @@ _SOURCES = (
             "columns",
             "derived",
             "figures",
-            "index_file",
-            "index_rows",
+            "index/file",
+            "index/rows",
             "metrics",
             "robustness",
             "robustness_file",
@@ -222,7 +222,7 @@ def _up_to_date(found: _Found, stored: StoredIndex | None, wanted: list[str], re
 def _read_rows(
     found: _Found, places: list[int], num_workers: int, show_progress: bool
 ) -> Iterator[tuple[int, RunRow]]:
-    from results.index_reading import read_rows  # which loads all that figures are computed with
+    from results.index.reading import read_rows  # which loads all that figures are computed with
 
     run_dirs = [found.folder / found.names[place] for place in places]
     return zip(places, read_rows(run_dirs, num_workers, show_progress), strict=True)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from scipy.stats import binomtest
 from statsmodels.stats.multitest import multipletests
 
 from harness.errors import UsageError
-from results.index import load_table
-from results.ranking import grouped, ordered, pareto_marks
-from results.ranking_filter import filtered, parse_condition
-from results.ranking_seeds import VARIES, pooled
-from results.ranking_ties import tie_letters
-from results.run_table import RunTable
+from results.index.load import load_table
+from results.index.run_table import RunTable
+from results.leaderboard.filter import filtered, parse_condition
+from results.leaderboard.ranking import grouped, order_of, pareto_marks
+from results.leaderboard.seeds import VARIES, pooled
+from results.leaderboard.ties import tie_letters
 from results.score import ranked
 from results.store import load_runs
 
@@ -27,6 +27,10 @@ PFLOP = 10**15
 def _group(runs: Path) -> RunTable:
     (group,) = grouped(load_table(runs))
     return group
+
+
+def _ordered(group: RunTable, sorts: Sequence[str]) -> RunTable:
+    return group.select(order_of(group, sorts))
 
 
 def _make_various_runs(make_run: RunFactory, num: int = 12) -> None:
@@ -42,7 +46,7 @@ def test_the_order_is_that_of_the_score(
     _make_various_runs(make_run)
     make_failed_run(seed=99)
 
-    order = ordered(_group(runs), []).texts("cell_id").tolist()
+    order = _ordered(_group(runs), []).texts("cell_id").tolist()
 
     assert order == [run.record.cell_id for run, _ in ranked(load_runs(runs).runs)]
 
@@ -53,7 +57,7 @@ def test_runs_are_sorted_by_columns_with_what_is_missing_last(make_run: RunFacto
     group = _group(runs)
 
     def seeds(*sorts: str) -> list[float]:
-        found: list[float] = ordered(group, sorts).numbers("seed").tolist()
+        found: list[float] = _ordered(group, sorts).numbers("seed").tolist()
         return found
 
     assert seeds("images_per_s", "-model") == [0, 2, 3, 1]
@@ -125,7 +129,7 @@ def test_seeds_of_a_cell_are_one_row(make_run: RunFactory, runs: Path) -> None:
         make_run(correct, cell={"seed": seed}, measurements={"train_time_s": 10.0 + seed})
     make_run(180, cell={"model": "mlp"}, measurements={"images_per_s": None})
 
-    rows = ordered(pooled(_group(runs)), [])
+    rows = _ordered(pooled(_group(runs)), [])
 
     accuracies = [75, 80, 88]
     assert rows.texts("model").tolist() == ["mlp", "fast_cnn"]
@@ -163,7 +167,7 @@ def test_ties_are_those_of_exact_tests_with_holm_over_all_pairs(make_run: RunFac
         labels = np.arange(200) % 3
         logits = np.eye(3, dtype=np.float32)[(labels + ~is_right) % 3]
         right[make_run(cell={"seed": seed}, arrays={"test_logits": logits}).name] = is_right
-    rows = ordered(_group(runs), ["-test_accuracy_percent"])
+    rows = _ordered(_group(runs), ["-test_accuracy_percent"])
     cell_ids = rows.texts("cell_id").tolist()
 
     letters = tie_letters(rows)
@@ -182,7 +186,7 @@ def test_ties_are_those_of_exact_tests_with_holm_over_all_pairs(make_run: RunFac
 
 def test_a_run_whose_predictions_have_changed_since_has_no_letter(make_run: RunFactory, runs: Path) -> None:
     changed, missing, *_ = [make_run(cell={"seed": seed}) for seed in range(4)]
-    rows = ordered(_group(runs), ["seed"])
+    rows = _ordered(_group(runs), ["seed"])
     (changed / "predictions.npz").write_bytes(b"")
     (missing / "predictions.npz").unlink()
 

@@ -16,21 +16,21 @@ import pytest
 
 from harness.errors import UsageError
 from harness.files import write_arrays
-from results import index, index_reading
-from results.index import INDEX_NAME, load_table
-from results.index_rows import RunRow, read_row
-from results.run_table import RunTable
+from results.index import load, reading
+from results.index.load import INDEX_NAME, load_table
+from results.index.rows import RunRow, read_row
+from results.index.run_table import RunTable
 from results.store import load_runs
 
 RunFactory = Callable[..., Path]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
 def _keep_new_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a test are always new."""
-    monkeypatch.setattr(index, "_SETTLED_NS", -1)
+    monkeypatch.setattr(load, "_SETTLED_NS", -1)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(run_dir.name)
         return read_row(run_dir)
 
-    monkeypatch.setattr(index_reading, "read_row", noted)
+    monkeypatch.setattr(reading, "read_row", noted)
     return names
 
 
@@ -115,7 +115,7 @@ def test_files_that_have_just_changed_are_not_kept_yet(
     make_run: RunFactory, runs: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_dir = make_run()
-    monkeypatch.setattr(index, "_SETTLED_NS", 10**12)
+    monkeypatch.setattr(load, "_SETTLED_NS", 10**12)
 
     assert [len(load_table(runs)) for _ in range(2)] == [1, 1]
 
@@ -250,7 +250,7 @@ def test_the_index_of_other_code_is_not_used(
 ) -> None:
     run_dir = make_run()
     load_table(runs)
-    monkeypatch.setattr(index, "_version", lambda: "other")
+    monkeypatch.setattr(load, "_version", lambda: "other")
 
     for _ in range(2):
         load_table(runs)
@@ -279,7 +279,7 @@ def test_what_was_read_before_an_interruption_is_kept(
         return read_row(run_dir)
 
     with monkeypatch.context() as patch:
-        patch.setattr(index_reading, "read_row", interrupted)
+        patch.setattr(reading, "read_row", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load_table(runs)
 
@@ -308,7 +308,7 @@ def test_processes_that_read_for_one_another_find_the_same(
         make_run(170 + seed, cell={"seed": seed})
     expected = _content(load_table(runs))
     (runs / INDEX_NAME).unlink()
-    monkeypatch.setattr(index_reading, "_LEAST_SHARED", 2)
+    monkeypatch.setattr(reading, "_LEAST_SHARED", 2)
 
     assert _content(load_table(runs, num_workers=2)) == expected
 
@@ -316,12 +316,12 @@ def test_processes_that_read_for_one_another_find_the_same(
 _READ_SHARED = """
 import sys
 from pathlib import Path
-from results import index_reading
-from results.index import load_table
+from results.index import reading
+from results.index.load import load_table
 
 if __name__ == "__main__":
-    index_reading._LEAST_SHARED = 2
-    index_reading._CHUNK = 1
+    reading._LEAST_SHARED = 2
+    reading._CHUNK = 1
     load_table(Path(sys.argv[1]), num_workers=2)
 """
 
@@ -350,9 +350,9 @@ def test_no_process_outlives_the_one_that_it_reads_for(make_run: RunFactory, run
 _WRITE_OFTEN = """
 import sys
 from pathlib import Path
-from results import index
+from results.index import load
 from results.table import write_csv
-index._SETTLED_NS = -1
+load._SETTLED_NS = -1
 for _ in range(5):
     write_csv(Path(sys.argv[1]))
 """
@@ -382,7 +382,7 @@ def test_a_bar_is_shown_on_a_terminal_while_many_runs_are_read(
     make_run: RunFactory, runs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     make_run()
-    monkeypatch.setattr(index_reading, "_LEAST_SHOWN", 1)
+    monkeypatch.setattr(reading, "_LEAST_SHOWN", 1)
     load_table(runs)
     assert capfd.readouterr().err == ""
 

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from harness.files import as_cell
-from results.leaderboard_board import Board, Section
-from results.leaderboard_columns import EXPORTED_COLUMNS, ONLY_OF_A_SEED
-from results.leaderboard_rows import rows_of
-from results.leaderboard_words import words_of
-from results.ranking_seeds import SPREAD_COLUMNS
+from results.index.run_table import RunTable, kind_of
+from results.leaderboard.board import Board, Section
+from results.leaderboard.columns import EXPORTED_COLUMNS, ONLY_OF_A_SEED
+from results.leaderboard.rows import rows_of
+from results.leaderboard.seeds import SPREAD_COLUMNS
+from results.leaderboard.words import words_of
 from results.references import Reference, leaderboard_references
-from results.run_table import RunTable, kind_of
-from results.table import cells, csv_text
+from results.table import csv_text, with_safe_texts
 
 _ROWS_AT_ONCE = 2000
 
@@ -31,14 +31,14 @@ def csv_lines(board: Board) -> Iterator[str]:
     names = _exported(board)
     yield csv_text([["rank", "tie", "pareto", *names]])
     for section in board.sections:
-        for rows, start in _parts(section):
+        for rows, start in _parts(with_safe_texts(section.rows)):
             stop = start + len(rows)
             marks = [
                 [str(rank) for rank in range(start + 1, stop + 1)],
                 section.letters[start:stop],
                 ["true" if mark else "false" for mark in section.on_front[start:stop].tolist()],
             ]
-            yield csv_text(list(zip(*marks, *cells(rows, names), strict=True)))
+            yield csv_text(zip(*marks, *(rows.texts(name) for name in names), strict=True))
     for entry in leaderboard_references():
         facts = _claim(entry)
         claim = [as_cell(str(facts[name])) if facts.get(name) is not None else "" for name in names]
@@ -53,7 +53,7 @@ def json_lines(board: Board) -> Iterator[str]:
         words = words_of(section, rows_of(_part(section.rows, 0, 1), [""]), board)
         head = {"title": words.title, "caption": words.caption, "num_more": section.num_more}
         yield f"{',' if place else ''}\n{json.dumps(head)[:-1]}, " + '"rows": ['
-        for rows, start in _parts(section):
+        for rows, start in _parts(section.rows):
             yield "".join(
                 f"{',' if rank > 1 else ''}\n{json.dumps(row, allow_nan=False)}"
                 for rank, row in enumerate(_objects(section, rows, start, names), start=start + 1)
@@ -81,10 +81,10 @@ def _exported(board: Board) -> Sequence[str]:
     return [each for name in EXPORTED_COLUMNS for each in places.get(name, ())]
 
 
-def _parts(section: Section) -> Iterator[tuple[RunTable, int]]:
+def _parts(rows: RunTable) -> Iterator[tuple[RunTable, int]]:
     """The rows, some thousand at a time, and how many came before."""
-    for start in range(0, len(section.rows), _ROWS_AT_ONCE):
-        yield _part(section.rows, start, start + _ROWS_AT_ONCE), start
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        yield _part(rows, start, start + _ROWS_AT_ONCE), start
 
 
 def _part(rows: RunTable, start: int, stop: int) -> RunTable:

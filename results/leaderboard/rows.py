@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from results.run_table import RunTable, kind_of
+from results.index.run_table import RunTable, kind_of
 
 UNKNOWN = "—"
 SMALLER_PARTS = "†"

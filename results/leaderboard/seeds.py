@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.columns import COLUMN_BY_NAME
-from results.run_table import Numbers, RunTable, TextColumn, text_column
+from results.index.run_table import Numbers, RunTable, TextColumn, text_column
 
 SPREAD_COLUMNS = (
     "num_seeds",

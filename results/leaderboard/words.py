@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 
 from harness.interval import CONFIDENCE
-from results.leaderboard_board import ON_FRONT, Board, Section
-from results.leaderboard_rows import (
+from results.leaderboard.board import ON_FRONT, Board, Section
+from results.leaderboard.rows import (
     SMALLER_PARTS,
     UNKNOWN,
     Row,
@@ -15,7 +15,7 @@ from results.leaderboard_rows import (
     number_text,
     ran_out_of_memory,
 )
-from results.ranking_ties import MAX_TIED
+from results.leaderboard.ties import MAX_TIED
 from results.score import vendor_bar_percent
 from results.store import MAX_LINE_LENGTH, one_line
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from results.leaderboard_rows import (
+from results.index.run_table import kind_of
+from results.leaderboard.rows import (
     SMALLER_PARTS,
     UNKNOWN,
     Row,
@@ -15,9 +16,8 @@ from results.leaderboard_rows import (
     ran_out_of_memory,
     spread_text,
 )
-from results.ranking_seeds import VARIES
+from results.leaderboard.seeds import VARIES
 from results.references import Reference, leaderboard_references
-from results.run_table import kind_of
 
 SHOWN_COLUMNS = (
     "accumulation_steps",

@@ -15,12 +15,12 @@ from typing import Literal
 from rich.console import Console
 
 from harness.files import atomic_write
-from results.leaderboard import print_board
-from results.leaderboard_board import Board, Section
-from results.leaderboard_columns import LeaderboardColumn, columns_of, shown_references
-from results.leaderboard_export import csv_lines, json_lines
-from results.leaderboard_rows import rows_of
-from results.leaderboard_words import BELOW_BAR, more_line, unranked_lines, warning_lines, words_of
+from results.leaderboard.board import Board, Section
+from results.leaderboard.columns import LeaderboardColumn, columns_of, shown_references
+from results.leaderboard.export import csv_lines, json_lines
+from results.leaderboard.rows import rows_of
+from results.leaderboard.table import print_board
+from results.leaderboard.words import BELOW_BAR, more_line, unranked_lines, warning_lines, words_of
 from results.store import one_line
 
 _ON_PAPER = 9

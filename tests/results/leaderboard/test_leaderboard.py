@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from harness.errors import UsageError
-from results.leaderboard import print_leaderboard
+from results.leaderboard.table import print_leaderboard
 
 RunFactory = Callable[..., Path]
 

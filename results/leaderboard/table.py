@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from results.leaderboard_board import Board, BoardOptions, Section, make_board
-from results.leaderboard_columns import LeaderboardColumn, columns_of, shown_references
-from results.leaderboard_rows import Row, rows_of
-from results.leaderboard_words import (
+from results.leaderboard.board import Board, BoardOptions, Section, make_board
+from results.leaderboard.columns import LeaderboardColumn, columns_of, shown_references
+from results.leaderboard.rows import Row, rows_of
+from results.leaderboard.words import (
     BELOW_BAR,
     more_line,
     unranked_lines,

@@ -1,8 +1,8 @@
 """Which runs may share a table, and in which order they stand in it.
 
     for group in grouped(table):        # one data set and league each
-        rows = ordered(group, [])       # best value first; see `results/score.py`
-        on_front = pareto_marks(rows)
+        best = group.select(order_of(group, [])[:10])       # by value; see `results/score.py`
+        on_front = pareto_marks(group)
 
 Everything works on whole columns: a hundred thousand runs take a fraction of a second.
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from results.run_table import Numbers, RunTable, kind_of
+from results.index.run_table import Numbers, RunTable, kind_of
 from results.value.pareto import pareto_front
 
 RANKING_COLUMNS = (
@@ -38,24 +38,24 @@ def grouped(table: RunTable) -> list[RunTable]:
 
     Of one data set the official data come first, then the larger test set.
     """
-    finished = table.select(table.is_finished)
+    finished = np.flatnonzero(table.is_finished)
     keys = (
-        finished.ranks("league"),
-        finished.ranks("full_fingerprint"),
-        -finished.numbers("num_test_images"),
-        -finished.numbers("official"),
-        finished.ranks("data_kind"),
+        table.ranks("league")[finished],
+        table.ranks("full_fingerprint")[finished],
+        -table.numbers("num_test_images")[finished],
+        -table.numbers("official")[finished],
+        table.ranks("data_kind")[finished],
     )
     order = np.lexsort(keys)
     if not len(order):
         return []
     sorted_keys = np.stack([key[order] for key in keys])
     starts = np.flatnonzero((sorted_keys[:, 1:] != sorted_keys[:, :-1]).any(axis=0)) + 1
-    return [finished.select(np.sort(rows)) for rows in np.split(order, starts)]
+    return [table.select(np.sort(finished[rows])) for rows in np.split(order, starts)]
 
 
-def ordered(group: RunTable, sorts: Sequence[str]) -> RunTable:
-    """The runs of a group, best first.
+def order_of(group: RunTable, sorts: Sequence[str]) -> NDArray[np.int64]:
+    """The places of the runs of a group, best first, [N].
 
     Args:
         group: N runs of one data set and league.
@@ -68,7 +68,8 @@ def ordered(group: RunTable, sorts: Sequence[str]) -> RunTable:
         group.numbers("clears_vendor_bar") != 1,
     ]
     keys += [_sort_key(group, sort) for sort in reversed(sorts)]
-    return group.select(np.lexsort(keys))
+    order: NDArray[np.int64] = np.lexsort(keys)
+    return order
 
 
 def _sort_key(group: RunTable, sort: str) -> Numbers:
