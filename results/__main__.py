@@ -48,7 +48,7 @@ def csv(
 
     Example: python -m results csv runs/
     """
-    from results.index.reading import usable_processors
+    from results.index.load import usable_processors
     from results.table import write_csv
 
     for warning in write_csv(runs, usable_processors(), show_progress=True):

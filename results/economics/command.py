@@ -56,11 +56,12 @@ def economics(
     from results.economics.decide import appraise
     from results.economics.facts import build_facts
     from results.economics.page import print_economics
-    from results.index.load import load_table
+    from results.index.load import load_table, usable_processors
 
     figures = load_assumptions(assumptions, settings or [])
     vendor = choose_vendor(audit)
-    chosen = choose_candidate(load_table(runs, CHOICE_COLUMNS), cell, vendor, figures)
+    table = load_table(runs, CHOICE_COLUMNS, usable_processors())
+    chosen = choose_candidate(table, cell, vendor, figures)
     appraisal = appraise(build_facts(chosen.run), vendor.facts, figures, seed)
     if as_json:
         typer.echo(appraisal_json(appraisal, chosen.notes))

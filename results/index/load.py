@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,8 +61,8 @@ _UNKNOWN = (-2, -2, -2)
 """Instead of the size of a file, the time of its content, and that of its last change of any kind."""
 
 _PART = 1000
-_NUM_THREADS = 8
-"""They wait for the file system at once: for each file one on a network takes its time."""
+_LEAST_SHARED = 20_000
+"""Folders: starting processes takes as long as looking at a few thousand."""
 
 _NUM_STAMPS = len(_FILES) * len(_ABSENT)
 _ROOT = Path(__file__).parents[2]
@@ -105,7 +107,8 @@ def load_table(
     Args:
         folder: holds one folder for each run.
         columns: names of `results/columns.py`, besides `cell_id` and `status`; None: all.
-        num_workers: processes that read the runs, where there are many that are not in the index.
+        num_workers: processes that look at the runs where there are many; more than one only for a program
+            without threads, of which they are copies.
         show_progress: whether to show a bar on a terminal meanwhile.
 
     Raises:
@@ -116,7 +119,7 @@ def load_table(
     for name in wanted:
         if name not in COLUMN_BY_NAME:
             raise unknown_name("column", name, COLUMN_BY_NAME)
-    found = _scan(folder)
+    found = _scan(folder, num_workers)
     read = partial(_read_rows, found, num_workers=num_workers, show_progress=show_progress)
     stored = open_index(folder / INDEX_NAME, _version(), _NUM_STAMPS)
     if stored is not None:
@@ -146,7 +149,12 @@ class _Found:
     num_unfinished: int
 
 
-def _scan(folder: Path) -> _Found:
+def usable_processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _scan(folder: Path, num_workers: int) -> _Found:
     """List the runs and look at the times of their files, which is all that is done for most of them."""
     try:
         with os.scandir(folder) as entries:
@@ -154,8 +162,12 @@ def _scan(folder: Path) -> _Found:
     except OSError as error:
         raise unreadable_folder(folder, error) from None
     parts = [(folder, listed[start : start + _PART]) for start in range(0, len(listed), _PART)]
-    with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        found = list(pool.map(_scan_part, parts) if len(parts) > 1 else map(_scan_part, parts))
+    # Threads would fight for the interpreter: with eight of them it takes three times as long as with one.
+    if num_workers > 1 and len(listed) >= _LEAST_SHARED and sys.platform == "linux":
+        with ProcessPoolExecutor(num_workers, get_context("fork")) as pool:
+            found = list(pool.map(_scan_part, parts))
+    else:
+        found = [_scan_part(part) for part in parts]
     names = [name for part in found for name in part[0]]
     num_unfinished = sum(part[2] for part in found)
     if not (names or num_unfinished):

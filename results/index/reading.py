@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
@@ -22,11 +21,6 @@ _LEAST_SHARED = 2000
 
 _CHUNK = 100
 """Runs that a process is handed at once."""
-
-
-def usable_processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_rows(run_dirs: list[Path], num_workers: int, show_progress: bool) -> Iterator[RunRow]:

@@ -54,7 +54,7 @@ def leaderboard(
       python -m results leaderboard runs/ --filter model=resnet18 --columns seed,nll --format latex
     """
     # Loaded here so that the other commands do not wait for them.
-    from results.index.reading import usable_processors
+    from results.index.load import usable_processors
     from results.leaderboard.board import DEFAULT_TOP, BoardOptions, make_board
     from results.leaderboard.formats import write_board
 

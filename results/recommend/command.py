@@ -45,16 +45,16 @@ def recommend(
     from harness.errors import UsageError
     from results.economics.assumptions import load_assumptions
     from results.economics.choose import CHOICE_COLUMNS
-    from results.index.load import load_table
+    from results.index.load import load_table, usable_processors
     from results.recommend.evidence import gather
     from results.recommend.page import print_recommendation, recommendation_markdown
     from results.recommend.rule import recommend as apply_rule
 
     if as_json and markdown:
         raise UsageError("--json and --markdown: choose one")
-    evidence = gather(
-        load_table(runs, CHOICE_COLUMNS), audit, load_assumptions(assumptions, settings or []), cell, seed
-    )
+    figures = load_assumptions(assumptions, settings or [])
+    table = load_table(runs, CHOICE_COLUMNS, usable_processors())
+    evidence = gather(table, audit, figures, cell, seed)
     found, notes = apply_rule(evidence), evidence.candidate.notes
     if as_json:
         typer.echo(json.dumps(asdict(found) | {"notes": notes}, indent=1, allow_nan=False))

@@ -51,8 +51,8 @@ def recommendation_markdown(found: Recommendation, notes: tuple[str, ...]) -> st
 
 def _sections(found: Recommendation) -> list[tuple[str, list[str]]]:
     sections = [(found.reasons_title, [_reason(reason) for reason in found.reasons])]
-    if found.counter_argument is not None:
-        sections.append((found.counter_title, [_reason(found.counter_argument)]))
+    counter = found.no_counter if found.counter_argument is None else _reason(found.counter_argument)
+    sections.append((found.counter_title, [counter]))
     sections.append(("What would change it", list(found.would_change)))
     sections.append(("What to measure next", list(found.measure_next)))
     return sections

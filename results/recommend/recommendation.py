@@ -60,3 +60,10 @@ class Recommendation:
             if self.verdict == "NOT YET DECIDED"
             else "The strongest argument against"
         )
+
+    @property
+    def no_counter(self) -> str:
+        """What is said where there is no counter-argument."""
+        if self.verdict == "NOT YET DECIDED":
+            return "Neither side: it is not beyond doubt which one is cheaper, or they cannot be compared."
+        return "Nothing that was measured speaks against it."

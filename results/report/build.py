@@ -13,7 +13,7 @@ from harness.errors import VerdictError
 from results.audit.result import Audit, read_audit
 from results.economics.assumptions import load_assumptions
 from results.economics.choose import CHOICE_COLUMNS
-from results.index.load import load_table
+from results.index.load import load_table, usable_processors
 from results.index.run_table import RunTable
 from results.recommend.evidence import Evidence, gather
 from results.recommend.rule import recommend
@@ -149,7 +149,7 @@ def build_report(request: Request) -> Report:
 
 
 def _build(request: Request) -> Report:
-    table = load_table(request.runs, _COLUMNS)
+    table = load_table(request.runs, _COLUMNS, usable_processors())
     audit = None if request.audit is None else read_audit(request.audit)
     evidence, summary, money = _decision(request, table)
     all_boards = boards_of(table)

@@ -60,7 +60,7 @@ def draw(
     spec = chart.properties(width=size[0], height=size[1]).to_dict(validate=IS_CHECKED)
     spec |= {
         "config": CONFIG,
-        "datasets": {_DATA: list(rows)},
+        "datasets": spec.get("datasets", {}) | {_DATA: list(rows)},
         "background": None,
         "description": description,
     }

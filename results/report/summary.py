@@ -55,6 +55,7 @@ class Summary:
     reasons_title: str
     reasons: tuple[Argument, ...]
     counter_title: str
+    no_counter: str
     counter_argument: Argument | None
     would_change: tuple[str, ...]
     measure_next: tuple[str, ...]
@@ -74,6 +75,7 @@ def summary_of(evidence: Evidence, found: Recommendation) -> Summary:
         confidence_because=one_line(found.confidence_because),
         reasons_title=found.reasons_title,
         counter_title=found.counter_title,
+        no_counter=found.no_counter,
         reasons=tuple(_argument(reason) for reason in found.reasons),
         counter_argument=None if counter is None else _argument(counter),
         would_change=tuple(one_line(line) for line in found.would_change),

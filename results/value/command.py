@@ -30,7 +30,7 @@ def value(
     # Loaded here so that the other commands do not wait for them.
     from rich.console import Console
 
-    from results.index.load import load_table
+    from results.index.load import load_table, usable_processors
     from results.value.as_json import value_as_json
     from results.value.page import print_value, print_warnings
     from results.value.peers import peer_groups
@@ -38,7 +38,7 @@ def value(
 
     if price_per_hour is not None and not 0 < price_per_hour < math.inf:
         raise UsageError(f"--price-per-hour {price_per_hour:g}: give a number of dollars above 0")
-    table = load_table(runs, VALUE_COLUMNS)
+    table = load_table(runs, VALUE_COLUMNS, usable_processors())
     groups = peer_groups(table, league)
     if not groups:
         which = f" of the league '{league}'" if league else ""

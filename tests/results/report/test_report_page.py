@@ -133,6 +133,15 @@ def test_data_of_charts_cannot_end_their_script(page: Page) -> None:
     assert json.loads(raw) == {"name": "</script><!--\u2028 & x"}
 
 
+def test_every_layer_of_a_chart_has_its_data(page: Page) -> None:
+    for attrs, text in page.scripts:
+        if attrs.get("type") == "application/json":
+            spec = json.loads(text)
+            named = {layer["data"]["name"] for layer in spec["layer"] if "name" in layer.get("data", {})}
+            assert named
+            assert named <= set(spec["datasets"])
+
+
 def test_expressions_of_charts_hold_no_names(small: Small) -> None:
     def expressions(value: Any, key: str = "") -> list[str]:
         if isinstance(value, dict):
