@@ -97,17 +97,29 @@ class Derived:
 
 
 def derive(run: Run, predictions: Predictions) -> Derived:
-    """The figures of a finished run, from its predictions and from `robustness.npz` beside them."""
+    """The figures of a finished run, from its predictions and from `robustness.npz` beside them.
+
+    Raises:
+        DataError: `robustness.npz` cannot be read now, which may pass.
+    """
     robustness, reasons = _robustness(run)
     return Derived(derived_scores(predictions), robustness, reasons)
 
 
+def may_pass(error: DataError) -> bool:
+    """Whether the same file may be readable another time."""
+    cause = error.__context__
+    return isinstance(cause, OSError | MemoryError) and not isinstance(cause, FileNotFoundError)
+
+
 def _robustness(run: Run) -> tuple[RobustnessScores | None, dict[str, str]]:
-    """The figures of robustness; a damaged file takes no row out of a table."""
+    """The figures of robustness; a damaged file takes no row out of a table, an unreadable one does."""
     try:
         found = read_robustness(run.run_dir, run.record)
     except DataError as error:
-        return None, {"robustness": str(error)}
+        if may_pass(error):
+            raise
+        return None, {"robustness": str(error).replace(f"{run.run_dir}/", "")}
     if found is None:
         return None, {"robustness": "not measured: python -m harness.robustness RUN does it"}
     scores = found.scores

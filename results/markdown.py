@@ -7,7 +7,7 @@ import re
 from results.store import one_line
 
 _MARKUP = re.compile(r"[\\`*_\[\]<>|~&#$@]|:(?=//)|(?<=www)\.")
-_START_OF_A_BLOCK = re.compile(r"^(\s*\d*)([-+=.)])")
+_START_OF_A_BLOCK = re.compile(r"^(\s*\d+)(?=[.)](\s|$))|^(\s*)(?=[-+=])")
 
 
 def as_text(words: str) -> str:
@@ -18,4 +18,4 @@ def as_text(words: str) -> str:
     addresses.
     """
     escaped = _MARKUP.sub(r"\\\g<0>", one_line(words))
-    return _START_OF_A_BLOCK.sub(r"\1\\\2", escaped)
+    return _START_OF_A_BLOCK.sub(r"\g<0>\\", escaped)

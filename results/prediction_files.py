@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.errors import DataError, UsageError
 from results.metrics import Array
-from results.store import one_line
+from results.store import damage_words, one_line
 
 MAX_CLASSES = 5000
 """A class index beyond is taken for a damaged file; the confusions of so many take 200 MB."""
@@ -41,7 +41,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
         raise UsageError(f"cannot read '{path}': there is no such file") from None
     except Exception as error:
         # json, numpy and zipfile meet damaged bytes with a dozen unrelated types of error.
-        raise DataError(f"{path}: cannot be read: {one_line(str(error), 200)}") from error
+        raise DataError(f"{path}: cannot be read: {one_line(damage_words(error), 200)}") from error
     raise UsageError(f"cannot read '{path}': give a run folder, or a file named .json, .npy or .npz")
 
 

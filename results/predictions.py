@@ -57,7 +57,7 @@ class PredictionSet:
 
     known: Known
     classes: Array
-    """int64 [N]; the lowest index where scores are equal."""
+    """int64 [N]; where scores are equal, the class that was stated, or else the lowest index."""
 
     labels: Array
     """int64 [N]."""
@@ -194,11 +194,12 @@ def _prediction_set(path: Path, name: str, arrays: dict[str, Array], labels: Arr
         classes = indices_of(path, "classes", classes)
         if len(classes) != len(labels):
             raise DataError(f"{path}: {len(classes):,} predictions for {len(labels):,} labels")
-        if scores is not None and not np.array_equal(classes, scores.argmax(axis=1)):
+        if scores is not None and not _are_largest(classes, scores):
             raise DataError(f"{path}: its classes are not those of the largest {known}")
     names = arrays.get("class_names")
     if scores is not None:
-        classes, num_classes = scores.argmax(axis=1), scores.shape[1]
+        classes = scores.argmax(axis=1) if classes is None else classes
+        num_classes = scores.shape[1]
     else:
         num_classes = int(labels.max()) + 1 if names is None else names.size
     assert classes is not None
@@ -255,6 +256,13 @@ def _check_probabilities(path: Path, probs: Array) -> None:
     furthest = float(np.abs(probs.sum(axis=1, dtype=np.float64) - 1).max())
     if furthest > SUM_TOLERANCE:
         raise DataError(f"{path}: probs of an image do not sum to 1, but are {furthest:.3g} away from it")
+
+
+def _are_largest(classes: Array, scores: Array) -> bool:
+    """Whether no class of an image has a higher score than the one in `classes`."""
+    if classes.max() >= scores.shape[1]:
+        return False
+    return bool((scores[np.arange(len(classes)), classes] == scores.max(axis=1)).all())
 
 
 def _looks_like_probabilities(matrix: Array) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from harness.errors import DataError
 from harness.record import Record
 from harness.settings import ROBUSTNESS
+from results.store import check_arrays, damage_words
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -39,11 +40,14 @@ def read_arrays(path: Path, record: Record) -> Arrays | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored)
+        check_arrays(arrays)
     except FileNotFoundError:
         return None
     except Exception as error:
         # numpy and zipfile meet damaged bytes with a dozen unrelated types of error.
-        raise DataError(f"{path}: cannot be read ({error}): delete it and measure again") from error
+        raise DataError(
+            f"{path}: cannot be read ({damage_words(error)}): delete it and measure again"
+        ) from error
     problem = _whole_problem(arrays, record) or _array_problem(arrays, record)
     if problem:
         raise DataError(f"{path}: {problem}: delete it and measure again")
@@ -63,7 +67,7 @@ def _whole_problem(arrays: Arrays, record: Record) -> str | None:
         return "is about other test images than the record: the fingerprints differ"
     if any(arrays[name].ndim != 1 or not len(arrays[name]) for name in _ALWAYS if name.endswith("s")):
         return "holds nothing, or lists that are none"
-    groups = {name.split()[0] for name in arrays["change_names"].tolist()}
+    groups = {str(name).partition(" ")[0] for name in arrays["change_names"].tolist()}
     if not groups.issuperset(CHANGE_GROUPS):
         return f"lacks some of {', '.join(CHANGE_GROUPS)}"
     if not arrays["corruption_is_main"].any():

@@ -172,6 +172,22 @@ def read_predictions(run_dir: Path, record: Record) -> Predictions:
     )
 
 
+def check_arrays(found: dict[str, Any]) -> None:
+    """Refuse what numpy returns as raw bytes: a member of an archive that is no array.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name} is no array")
+
+
+def damage_words(error: Exception) -> str:
+    """What numpy says of a file that it cannot read, without its advice to load it unsafely."""
+    return "it holds no plain arrays" if "allow_pickle" in str(error) else str(error)
+
+
 def one_line(text: str, max_length: int | None = None) -> str:
     """`text` on one line and harmless to print: no line breaks, no control characters, not too long."""
     line = " ".join(text.split())
@@ -227,14 +243,18 @@ def _score(predictions: Predictions) -> Scores:
 def _read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
+            found = dict(arrays)
+        check_arrays(found)
+        return found
     except FileNotFoundError:
         raise DataError(
             f"{path}: missing, though the run finished: delete {path.parent} to run it again"
         ) from None
     except Exception as error:
         # numpy and zipfile meet damaged bytes with a dozen unrelated types of error.
-        raise DataError(f"{path}: cannot be read ({error}): delete {path.parent} to run it again") from error
+        raise DataError(
+            f"{path}: cannot be read ({damage_words(error)}): delete {path.parent} to run it again"
+        ) from error
 
 
 def _shape_problem(arrays: dict[str, np.ndarray[Any, Any]], record: Record) -> str | None:

@@ -4,7 +4,8 @@
     answers.add("theirs.csv:2", "0000.png", predicted="cat")
     answers.finish("theirs.csv")        # a PredictionSet
 
-Where probabilities are given they count: the class is that of the largest, the first of equal ones.
+Where probabilities are given they count: the class is that of the largest; of equal ones the one that the
+vendor states, or else the first.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ class Answers:
             self._classes[position] = stated
         else:
             assert self._scores is not None
-            self._classes[position] = int(scores.argmax())
+            self._classes[position] = int(scores.argmax()) if stated is None else stated
             self._scores[position] = scores
             if stated is not None and scores[stated] < scores.max():
                 raise DataError(

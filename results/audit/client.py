@@ -10,25 +10,24 @@ and are never shorter than `Retry-After` says, which holds all threads back. Eve
 
 from __future__ import annotations
 
-import hashlib
 import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 
 from harness.errors import DataError, UsageError
+from results.audit.address import Address, bare
 from results.audit.answers import shown
 from results.audit.json_file import parse_json
 from results.audit.pace import Pace, retry_after_s
 from results.audit.text import decode
 
-MAX_BODY_BYTES = 2**24
 MAX_WAIT_S = 300.0
 """The longest wait that a server may ask for: a longer one ends the audit, until it is called again."""
 
@@ -37,58 +36,6 @@ _BUSY = {408, 425, 429}
 _KEEPS_METHOD = {307, 308}
 _MAX_REDIRECTS = 3
 _PIECE = 2**16
-_LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where requests go, and the key that they carry."""
-
-    url: str
-    key: str | None
-    """Never written and never printed."""
-
-    @classmethod
-    def of(cls, url: str, key: str | None) -> Address:
-        """Check an address.
-
-        Raises:
-            UsageError: it is no http(s) address, holds a password, or would send the key in the clear.
-        """
-        try:
-            parts = urlsplit(url)
-            _ = parts.port
-        except ValueError as error:
-            raise UsageError(f"--endpoint {shown(url)}: {error}") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(
-                f"--endpoint {shown(url)}: expected an address such as https://vendor.example/classify"
-            )
-        if parts.username is not None or parts.password is not None:
-            raise UsageError("--endpoint: leave user and password out of the address: use --key-env")
-        if key is not None:
-            if not (key and key.isascii() and key.isprintable() and " " not in key):
-                raise UsageError("the API key is empty, or holds spaces or characters that no key has")
-            if parts.scheme == "http" and parts.hostname not in _LOCAL_HOSTS:
-                raise UsageError("--endpoint: an API key is only sent over https, or to this machine")
-        return cls(url, key)
-
-    @property
-    def shown(self) -> str:
-        """The address for people and files: its query, which may hold a secret, is left out."""
-        return urlunsplit(urlsplit(self.url)._replace(query="", fragment=""))
-
-    @property
-    def sha256(self) -> str:
-        """Of the whole address."""
-        return hashlib.sha256(self.url.encode()).hexdigest()
-
-    def hide_secrets(self, text: str) -> str:
-        """`text` without the key and the query, should a server or an error repeat them."""
-        for secret in (self.key, urlsplit(self.url).query):
-            if secret:
-                text = text.replace(secret, "***")
-        return text
 
 
 @dataclass(frozen=True)
@@ -153,8 +100,8 @@ class Client:
         for session in self._sessions:
             session.close()
 
-    def post(self, body: bytes) -> Reply:
-        """Send `body` until it is answered.
+    def post(self, body: bytes, max_reply_bytes: int) -> Reply:
+        """Send `body` until it is answered with at most `max_reply_bytes`.
 
         Raises:
             Stopped: `stop` was set.
@@ -165,13 +112,13 @@ class Client:
             if not self._pace.wait():
                 raise Stopped
             try:
-                return self._try(body)
+                return self._try(body, max_reply_bytes)
             except _Failure as failure:
                 self._on_failure(failure.reason)
                 last = failure
             if last.wait_s is not None:
                 self._pace.hold(last.wait_s)
-            elif number < self._patience.retries:
+            if number < self._patience.retries:
                 longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**number)
                 self._stop.wait(random.uniform(0, longest))
         raise DataError(
@@ -179,23 +126,23 @@ class Client:
             f"the last one: {last}"
         )
 
-    def _try(self, body: bytes) -> Reply:
+    def _try(self, body: bytes, max_reply_bytes: int) -> Reply:
         began = time.monotonic()
         url = self._address.url
         try:
             for _ in range(_MAX_REDIRECTS + 1):
                 with self._send(url, body) as response:
                     if not response.is_redirect and response.status_code not in _KEEPS_METHOD:
-                        text = self._read(response, began + self._patience.timeout_s)
+                        text = self._read(response, began + self._patience.timeout_s, max_reply_bytes)
                         latency_s = time.monotonic() - began
                         return Reply(self._json(response, text), latency_s)
                     url = self._redirected(response, url)
         except requests.exceptions.SSLError as error:
-            raise UsageError(f"{self._address.shown}: no secure connection: {shown(error)}") from None
+            raise UsageError(f"{self._address.shown}: no secure connection: {self._shown(error)}") from None
         except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
             raise self._too_slow() from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise _Failure("no connection", f"the connection failed: {shown(error)}") from None
+            raise _Failure("no connection", f"the connection failed: {self._shown(error)}") from None
         raise UsageError(f"{self._address.shown}: redirects more than {_MAX_REDIRECTS} times")
 
     def _send(self, url: str, body: bytes) -> requests.Response:
@@ -213,6 +160,8 @@ class Client:
         session: requests.Session | None = getattr(self._of_thread, "session", None)
         if session is None:
             session = self._of_thread.session = requests.Session()
+            # A proxy would be given the key and the images, and no request to this machine needs one.
+            session.trust_env = not self._address.is_local
             session.auth = self._authorize  # even without a key: otherwise requests looks into ~/.netrc
             self._sessions.append(session)
         return session
@@ -224,37 +173,44 @@ class Client:
 
     def _redirected(self, response: requests.Response, url: str) -> str:
         """Where a redirect leads, if the request and its key may go there."""
-        target = requests.compat.urljoin(url, response.headers.get("Location", ""))
+        location = response.headers.get("Location", "")
+        try:
+            target = urljoin(url, location)
+            stays = _origin(target) == _origin(url)
+        except ValueError:
+            raise UsageError(
+                f"{self._address.shown}: redirects to {self._shown(bare(location))}, which is no address"
+            ) from None
         if response.status_code not in _KEEPS_METHOD:
             raise UsageError(
                 f"{self._address.shown}: redirects with status {response.status_code}, which drops the "
-                f"images: name the right address, perhaps {shown(target)}"
+                f"images: name the right address, perhaps {self._shown(bare(target))}"
             )
-        if _origin(target) != _origin(url):
+        if not stays:
             raise UsageError(
                 f"{self._address.shown}: redirects to another server, which gets neither images nor key: "
-                f"if {shown(target)} is right, name it"
+                f"if {self._shown(bare(target))} is right, name it"
             )
         return target
 
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
+    def _read(self, response: requests.Response, deadline: float, max_bytes: int) -> bytes:
         """The body, as long as it is small and in time."""
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise DataError(f"{self._address.shown}: answers compressed, though asked not to")
-        pieces, left = [], MAX_BODY_BYTES
+        pieces, left = [], max_bytes
         # Returns what is there, so that a server that drips cannot stay below every time-out.
         while piece := response.raw.read1(_PIECE):
             pieces.append(piece)
             left -= len(piece)
             if left < 0:
-                raise DataError(f"{self._address.shown}: answers more than {MAX_BODY_BYTES // 2**20} MiB")
+                raise DataError(f"{self._address.shown}: answers more than {max_bytes:,} bytes")
             if time.monotonic() > deadline:
                 raise self._too_slow()
         return b"".join(pieces)
 
     def _json(self, response: requests.Response, body: bytes) -> Any:
         status = response.status_code
-        says = f"status {status}: {shown(body[:200].decode('utf-8', 'replace'))}"
+        says = f"status {status}: {self._shown(body.decode('utf-8', 'replace'))}"
         if status in _BUSY or status >= 500:
             wait_s = retry_after_s(response.headers.get("Retry-After"))
             if wait_s is not None and wait_s > MAX_WAIT_S:
@@ -267,9 +223,14 @@ class Client:
             hint = ": check the key that --key-env names" if status in (401, 403) else ""
             raise UsageError(f"{self._address.shown}: refuses the request with {says}{hint}")
         try:
-            return parse_json(decode(body, self._address.shown), self._address.shown)
+            text = self._address.hide_key(decode(body, self._address.shown))
+            return parse_json(text, self._address.shown)
         except DataError:
             raise _Failure("no JSON", f"no JSON, but {says}") from None
+
+    def _shown(self, text: object) -> str:
+        """Text of others in quotes; secrets go first, as a shortened one would not be found any more."""
+        return shown(self._address.hide_secrets(str(text)))
 
     def _too_slow(self) -> _Failure:
         return _Failure("time-out", f"no whole answer within {self._patience.timeout_s:g} s (--timeout)")
@@ -277,8 +238,4 @@ class Client:
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        return parts.scheme, None, None
-    return parts.scheme, parts.hostname, port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -99,6 +99,8 @@ def audit(
     from results.audit.endpoint import Asking
     from results.audit.images import choose_images
     from results.audit.page import audit_json, print_audit
+    from results.audit.result import read_stored
+    from results.store import one_line
 
     _check_numbers(claim=claim, price_per_1000=price, rate=rate, timeout=timeout)
     folder = folder_of(vendor, out)
@@ -107,7 +109,11 @@ def audit(
     if endpoint is not None and labels is not None:
         raise UsageError("--endpoint needs the test images themselves: give --dataset instead of --labels")
     asked = choose_images(dataset, data_dir, image_size, allow_unofficial_data, labels, class_names)
+    replaced = None if predictions is None else read_stored(folder)
     found = conduct(Subject(vendor, claim, price), asked, origin, runs, folder)
+    if replaced is not None:
+        words = f"replaces the audit of '{one_line(replaced.source)}' of {one_line(replaced.audited_at)}"
+        typer.echo(f"{words} in {folder}", err=True)
     if as_json:
         typer.echo(audit_json(found))
     else:
@@ -126,7 +132,7 @@ def _check_numbers(**options: float | None) -> None:
 def _origin(
     predictions: Path | None, names: Path | None, endpoint: str | None, key_env: str | None, asking: Asking
 ) -> FromFile | FromEndpoint:
-    from results.audit.client import Address
+    from results.audit.address import Address
     from results.audit.conduct import FromEndpoint, FromFile, read_key
 
     if (predictions is None) == (endpoint is None):

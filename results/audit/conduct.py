@@ -12,8 +12,8 @@ import numpy as np
 
 from harness.datasets.download import file_hash
 from harness.errors import UsageError
+from results.audit.address import Address
 from results.audit.better_run import RunSearch, find_better_run
-from results.audit.client import Address
 from results.audit.endpoint import Asking, ask_endpoint
 from results.audit.facts import EndpointFacts
 from results.audit.files import read_vendor_file
@@ -22,6 +22,9 @@ from results.audit.result import Audit, StoredAudit, check_same_audit, folder_na
 from results.predictions import PredictionSet
 from results.references import load_references
 from results.store import load_runs, one_line
+
+CIFAR10_TEST_LABELS_SHA256 = "cbb7365de8ed11f05cc4c3a1e7f78144127c5e851efd83762fb18202461230bb"
+"""Of the labels of the official 10,000 test images in their order, as little-endian int64."""
 
 _NO_RUNS = RunSearch(None, "no runs of ours were named: --runs RUNS compares with them", 0, 0, None)
 
@@ -64,6 +67,8 @@ class _Found:
     predictions: PredictionSet
     endpoint: EndpointFacts | None
     notes: tuple[str, ...]
+    at: datetime
+    """When the file was read, or the last answer came."""
 
 
 def conduct(
@@ -88,10 +93,10 @@ def conduct(
     ours = None if runs is None else load_runs(runs)  # before a vendor is asked, which costs
     found = _find(subject.vendor, asked, origin, folder)
     search = _NO_RUNS if ours is None else find_better_run(found.predictions, ours.runs)
-    notes = (*asked.notes, *found.notes)
+    claim_percent, claim_source, claim_notes = claim_of(subject, asked)
+    notes = (*asked.notes, *found.notes, *claim_notes)
     if ours is not None and ours.warnings:
         notes += (f"{len(ours.warnings):,} run(s) of ours left out, the first: {ours.warnings[0]}",)
-    claim_percent, claim_source = claim_of(subject, asked)
     stored = StoredAudit(
         vendor=subject.vendor,
         claim_percent=claim_percent,
@@ -112,7 +117,7 @@ def conduct(
         num_runs_on_other_images=search.num_other_images,
         same_images_by=search.same_images_by,
         notes=notes,
-        audited_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        audited_at=found.at.isoformat(timespec="seconds"),
     )
     write_audit(folder, stored, found.predictions)
     return read_audit(folder)
@@ -128,16 +133,24 @@ def folder_of(vendor: str, out: Path | None) -> Path:
     return Path("audits") / name if out is None else out
 
 
-def claim_of(subject: Subject, asked: AskedImages) -> tuple[float | None, str]:
-    """What the vendor says its accuracy is, in percent, and where that is from; or why it is not known."""
+def claim_of(subject: Subject, asked: AskedImages) -> tuple[float | None, str, tuple[str, ...]]:
+    """The accuracy that the vendor claims, in percent, where that is from, and notes; or why it is not known.
+
+    A claim that is known beforehand is about one data set: labels alone have to be those of its test images.
+    """
     if subject.claim_percent is not None:
-        return subject.claim_percent, "as given with --claim"
+        return subject.claim_percent, "as given with --claim", ()
     known = load_references().get(folder_name(subject.vendor))
     if known is None or known.kind != "vendor claim":
-        return None, "no claim is known: give it with --claim"
-    if asked.test_fingerprint is not None and asked.source != known.dataset:
-        return None, f"its known claim is about {known.dataset}, not these images: give one with --claim"
-    return known.accuracy_percent, known.source
+        return None, "no claim is known: give it with --claim", ()
+    if asked.test_fingerprint is None:
+        is_about_these = asked.labels_sha256 == CIFAR10_TEST_LABELS_SHA256
+    else:
+        is_about_these = asked.source == known.dataset
+    if not is_about_these:
+        return None, f"its known claim is about {known.dataset}, not these images: give one with --claim", ()
+    notes = () if asked.official else ("the claim is about the published test images: these are others",)
+    return known.accuracy_percent, known.source, notes
 
 
 def read_key(variable: str | None) -> str | None:
@@ -161,9 +174,11 @@ def _find(vendor: str, asked: AskedImages, origin: FromFile | FromEndpoint, fold
     if isinstance(origin, FromFile):
         read = read_vendor_file(origin.path, vendor, asked, origin.names)
         sha256 = file_hash(origin.path, "sha256")
-        return _Found("file", one_line(origin.path.name), sha256, read.predictions, None, read.notes)
+        name, now = one_line(origin.path.name), datetime.now(UTC)
+        return _Found("file", name, sha256, read.predictions, None, read.notes, now)
     address = origin.address
     told = ask_endpoint(vendor, asked, address, origin.asking, folder)
+    notes = (*told.facts.warnings(), *told.notes)
     return _Found(
-        "endpoint", address.shown, address.sha256, told.predictions, told.facts, told.facts.warnings()
+        "endpoint", address.shown, address.sha256, told.predictions, told.facts, notes, told.last_answer_at
     )

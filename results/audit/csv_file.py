@@ -24,10 +24,12 @@ from pathlib import Path
 from harness.errors import DataError
 from results.audit.answers import Answers, ClassReader, shown
 from results.audit.names import CLASS_COLUMNS, IMAGE_COLUMNS, PROBABILITY_PREFIXES
-from results.audit.text import bounded_lines
+from results.audit.text import MAX_LINE_BYTES, bounded_lines
 from results.prediction_files import MAX_CLASSES
 
 _MAX_OTHER_COLUMNS = 100
+_MAX_ROW_LENGTH = MAX_LINE_BYTES
+"""In characters, over all lines of a row whose quoted cells hold line breaks."""
 
 _NUMBER = re.compile(
     r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE
@@ -75,9 +77,20 @@ def read_csv_file(path: Path, class_names: tuple[str, ...], answers: Answers) ->
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Every row with the number of its last line; empty lines may only stand at the end."""
-    reader = csv.reader((text for _, text in bounded_lines(path)), strict=True)
+    left = _MAX_ROW_LENGTH
+
+    def texts() -> Iterator[str]:
+        nonlocal left
+        for number, text in bounded_lines(path):
+            left -= len(text)
+            if left < 0:
+                raise DataError(f"{path}:{number}: the row is longer than {_MAX_ROW_LENGTH:,} characters")
+            yield text
+
+    reader = csv.reader(texts(), strict=True)
     empty = None
     while True:
+        left = _MAX_ROW_LENGTH
         try:
             row = next(reader)
         except StopIteration:

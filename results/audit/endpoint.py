@@ -15,20 +15,24 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from harness.datasets.progress import progress
 from harness.errors import VerdictError
-from results.audit.client import Address, Client, Patience, Stopped
+from results.audit.address import Address
+from results.audit.client import Client, Patience, Stopped
 from results.audit.facts import EndpointFacts
 from results.audit.images import AskedImages
 from results.audit.journal import AnswerLine, FailureLine, HeaderLine, Journal, open_journal
-from results.audit.protocol import image_id, read_reply, request_body
+from results.audit.protocol import image_id, max_reply_bytes, read_reply, request_body
 from results.metrics import Array
 from results.predictions import PredictionSet
 from results.store import one_line
+
+_LONGEST_SPAN = timedelta(days=1)
 
 Batch = tuple[int, ...]
 """Positions of images in the test set."""
@@ -52,6 +56,9 @@ class Told:
 
     predictions: PredictionSet
     facts: EndpointFacts
+    last_answer_at: datetime
+    notes: tuple[str, ...]
+    """What a reader of the result must know about the time of the answers."""
 
 
 def ask_endpoint(vendor: str, asked: AskedImages, address: Address, asking: Asking, folder: Path) -> Told:
@@ -89,7 +96,10 @@ def ask_endpoint(vendor: str, asked: AskedImages, address: Address, asking: Aski
                 f"{address.hide_secrets(str(error))} ({num_answered:,} of {len(asked.labels):,} images are "
                 "answered and kept: the same command goes on with the rest)"
             ) from None
-        return Told(_predictions(vendor, asked, journal), _facts(address, journal))
+        times = [entry.answered_at for entry in journal.answers]
+        return Told(
+            _predictions(vendor, asked, journal), _facts(address, journal), max(times), _time_notes(times)
+        )
 
 
 def _ask_all(asked: AskedImages, address: Address, asking: Asking, journal: Journal) -> None:
@@ -125,7 +135,8 @@ class _Sender:
         positions = list(batch)
         assert self.asked.images is not None
         ids = [image_id(self.journal.header.nonce, position, self.again) for position in batch]
-        reply = self.client.post(request_body(self.asked.images[positions], ids))
+        max_bytes = max_reply_bytes(len(batch), self.asked.class_names)
+        reply = self.client.post(request_body(self.asked.images[positions], ids), max_bytes)
         sent = replace(self.asked, images=None, labels=self.asked.labels[positions])
         found = read_reply(reply.content, self.journal.header.endpoint, ids, sent)
         self.journal.append(
@@ -135,6 +146,7 @@ class _Sender:
                 classes=tuple(found.classes.tolist()),
                 probabilities=None if found.scores is None else tuple(map(tuple, found.scores.tolist())),
                 latency_s=reply.latency_s,
+                answered_at=datetime.now(UTC),
                 concurrency=self.concurrency,
             )
         )
@@ -199,6 +211,16 @@ def _predictions(vendor: str, asked: AskedImages, journal: Journal) -> Predictio
         class_names=asked.class_names,
         scores=scores,
         fingerprint=asked.test_fingerprint,
+    )
+
+
+def _time_notes(times: Sequence[datetime]) -> tuple[str, ...]:
+    first, last = min(times), max(times)
+    if last - first <= _LONGEST_SPAN:
+        return ()
+    return (
+        f"the answers are from {first:%Y-%m-%d} to {last:%Y-%m-%d}: the vendor may have changed its model "
+        "meanwhile",
     )
 
 

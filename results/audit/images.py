@@ -39,6 +39,9 @@ class AskedImages:
     test_fingerprint: str | None
     """That of a run's record; None where only labels are known."""
 
+    official: bool = True
+    """Whether they are the published files of their data set, as far as that can be known."""
+
     notes: tuple[str, ...] = ()
     """What a reader of the result must know about the images."""
 
@@ -73,6 +76,7 @@ def load_test_images(name: str, data_dir: Path, image_size: int, allow_unofficia
         labels=dataset.test.labels,
         class_names=dataset.class_names,
         test_fingerprint=provenance.test_fingerprint,
+        official=provenance.official,
         notes=notes,
     )
 

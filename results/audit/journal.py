@@ -18,13 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import DataError, UsageError
 from harness.files import storage_error
 from harness.recipe import first_problem
 
 JOURNAL = "journal.jsonl"
+LOCK = f".{JOURNAL}.lock"
 
 
 class _Line(BaseModel):
@@ -63,6 +64,7 @@ class AnswerLine(_Line):
     classes: tuple[int, ...]
     probabilities: tuple[tuple[float, ...], ...] | None
     latency_s: float
+    answered_at: AwareDatetime
     concurrency: int
     """Requests that may have been under way at once."""
 
@@ -143,7 +145,7 @@ def open_journal(folder: Path, header: HeaderLine) -> Iterator[Journal]:
     path = folder / JOURNAL
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f".{JOURNAL}.lock")
+        lock = FileLock(folder / LOCK)
         lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(

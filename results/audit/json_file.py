@@ -20,7 +20,7 @@ from results.audit.answers import Answers, shown
 from results.audit.names import CLASS_COLUMNS, IMAGE_COLUMNS, PROBABILITY_FIELDS
 from results.audit.text import decode, read_bounded
 
-MAX_BYTES = 2**27
+MAX_BYTES = 2**26
 
 _SHAPES = 'give a list with one answer for each image, an object by image, or {"predictions": one of these}'
 

@@ -23,6 +23,7 @@ MAX_BYTES = 2**31
 """Of all arrays of a file, unpacked: 50,000 images by 5,000 classes in float64."""
 
 _KINDS = "iufUS"
+_MAX_DIMENSIONS = 2
 _READ_HEADER = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
 
 
@@ -79,9 +80,12 @@ def _read_array(file: BinaryIO, num_bytes: int, where: str, max_bytes: int) -> A
     if dtype.kind not in _KINDS:
         what = "Python objects, which are never loaded" if dtype.hasobject else str(dtype)
         raise DataError(f"{where}: holds {one_line(what, 80)}: give integers, floats or text")
+    odd = any(isinstance(size, bool) or not 0 <= size <= max_bytes for size in shape)
+    if odd or len(shape) > _MAX_DIMENSIONS or not dtype.itemsize:
+        raise DataError(f"{where}: is no list and no matrix of values: {one_line(f'{dtype} {shape}', 80)}")
     expected = math.prod(shape) * dtype.itemsize
     there = num_bytes - (file.tell() - start)
-    if min((*shape, 0)) < 0 or expected != there:
+    if expected != there:
         raise DataError(f"{where}: is damaged: {there:,} bytes for {expected:,} that its header speaks of")
     content = file.read(expected)
     if len(content) != expected:

@@ -33,6 +33,10 @@ from results.audit.images import AskedImages
 from results.audit.json_file import add_answer
 from results.predictions import PredictionSet
 
+_REST_BYTES = 2**21
+_NUMBER_BYTES = 64
+"""A float64 has 24 characters at most; indented JSON puts spaces before it."""
+
 
 def image_id(nonce: str, position: int, again: bool) -> str:
     """What an image is called in a request.
@@ -54,6 +58,11 @@ def request_body(images: Images, ids: Sequence[str]) -> bytes:
     """
     encoded = [base64.b64encode(_png(image)).decode("ascii") for image in images]
     return json.dumps({"ids": list(ids), "images": encoded}).encode("ascii")
+
+
+def max_reply_bytes(num_images: int, class_names: Sequence[str]) -> int:
+    """How large a reply may be: every class by name for every image, and 2 MiB for all else."""
+    return _REST_BYTES + num_images * sum(_NUMBER_BYTES + len(json.dumps(name)) for name in class_names)
 
 
 def read_reply(reply: Any, source: str, ids: Sequence[str], asked: AskedImages) -> PredictionSet:

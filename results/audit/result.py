@@ -19,19 +19,21 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.datasets.download import file_hash
 from harness.errors import DataError, UsageError
 from harness.files import write_arrays, write_text
 from harness.recipe import first_problem
 from results.audit.better_run import BetterRun
 from results.audit.claim import ClaimTest, WeakClass, check_claim, weak_classes
 from results.audit.facts import EndpointFacts
-from results.audit.journal import JOURNAL
+from results.audit.journal import JOURNAL, LOCK
 from results.figures import Figures, figures_of
 from results.metrics import Share
 from results.predictions import PredictionSet, read_prediction_set
+from results.store import one_line
 
 AUDIT, PREDICTIONS = "audit.json", "predictions.npz"
-_ARRAY_OF_KIND = {"logits": "logits", "probabilities": "probs", "classes": "classes"}
+_ARRAY_OF_SCORES = {"logits": "logits", "probabilities": "probs"}
 _MAX_NAME_LENGTH = 80
 
 
@@ -83,7 +85,10 @@ class StoredAudit(BaseModel):
     """What a reader must know."""
 
     audited_at: str
-    """ISO 8601, UTC."""
+    """ISO 8601, UTC: when the file was read, or the endpoint gave its last answer."""
+
+    predictions_sha256: str = ""
+    """Of `predictions.npz` beside it; known to `write_audit`."""
 
 
 @dataclass(frozen=True)
@@ -140,20 +145,23 @@ class Audit:
 
 
 def write_audit(folder: Path, stored: StoredAudit, predictions: PredictionSet) -> None:
-    """Write both files of an audit, each atomically, `audit.json` last.
+    """Write both files of an audit, each atomically: `audit.json`, with the hash of the other, last.
 
     Raises:
         StorageError: they cannot be written.
     """
-    kept = predictions.classes if predictions.scores is None else predictions.scores
+    # Classes stand beside scores too: of equal probabilities the vendor may have named any.
     arrays = {
-        _ARRAY_OF_KIND[predictions.known]: kept,
+        "classes": predictions.classes,
         "labels": predictions.labels,
         "class_names": np.array(predictions.class_names),
     }
+    if predictions.scores is not None:
+        arrays[_ARRAY_OF_SCORES[predictions.known]] = predictions.scores
     if predictions.fingerprint is not None:
         arrays["test_fingerprint"] = np.array(predictions.fingerprint)
     write_arrays(folder / PREDICTIONS, arrays)
+    stored = stored.model_copy(update={"predictions_sha256": file_hash(folder / PREDICTIONS, "sha256")})
     write_text(folder / AUDIT, stored.model_dump_json(indent=1) + "\n")
 
 
@@ -170,9 +178,10 @@ def read_audit(folder: Path) -> Audit:
     path = folder / PREDICTIONS
     if not path.exists():
         raise DataError(f"{path}: is missing: audit the vendor again")
+    same_file = file_hash(path, "sha256") == stored.predictions_sha256
     predictions = read_prediction_set(path)
     num_correct = int(np.count_nonzero(predictions.classes == predictions.labels))
-    if (len(predictions.labels), num_correct, predictions.fingerprint) != (
+    if not same_file or (len(predictions.labels), num_correct, predictions.fingerprint) != (
         stored.num_images,
         stored.num_correct,
         stored.test_fingerprint,
@@ -220,16 +229,17 @@ def folder_name(vendor: str) -> str:
 def check_same_audit(
     folder: Path, vendor: str, kind: str, test_fingerprint: str | None, labels_sha256: str
 ) -> None:
-    """Refuse to put the audit of another vendor, of other images or of another kind into a folder.
+    """Refuse a folder with the audit of another vendor, of other images or kind, or with other files.
 
     Raises:
-        UsageError: the folder holds one.
+        UsageError: the folder holds them.
         DataError: what it holds is damaged.
     """
     if kind == "file" and (folder / JOURNAL).exists():
         raise UsageError(f"{folder} holds an audit of an endpoint: choose another folder with --out")
     stored = read_stored(folder)
     if stored is None:
+        _check_empty(folder)
         return
     if stored.vendor != vendor:
         words = f"of '{stored.vendor}'"
@@ -240,3 +250,19 @@ def check_same_audit(
     else:
         return
     raise UsageError(f"{folder} holds an audit {words}: choose another folder with --out")
+
+
+def _check_empty(folder: Path) -> None:
+    """Refuse a folder with files that are not of an audit: a run keeps its own `predictions.npz`, for one."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"cannot read '{folder}': {error.strerror}") from None
+    others = [name for name in names if name != LOCK]
+    if others and JOURNAL not in others:
+        raise UsageError(
+            f"{folder} is no folder of an audit, but holds '{one_line(others[0], 80)}': "
+            "choose an empty or new one with --out"
+        )

@@ -11,7 +11,7 @@ from typing import Any
 from harness.errors import DataError
 from harness.record import Record
 from results.columns import ALL_COLUMNS, Column
-from results.derived import Derived, derive
+from results.derived import Derived, derive, may_pass
 from results.index.file import RUN_DIR
 from results.score import score_run
 from results.store import Predictions, Run, load_run, one_line
@@ -45,9 +45,11 @@ def read_row(run_dir: Path) -> RunRow:
             return RunRow(None, "", is_final=False)
         return RunRow(_values(*loaded), "", is_final=True)
     except DataError as error:
-        cause = error.__context__
-        is_final = not isinstance(cause, OSError | MemoryError) or isinstance(cause, FileNotFoundError)
-        return RunRow(None, str(error).replace(RUN_DIR, "?").replace(str(run_dir), RUN_DIR), is_final)
+        warning = str(error).replace(RUN_DIR, "?").replace(str(run_dir), RUN_DIR)
+        return RunRow(None, warning, is_final=not may_pass(error))
+    except Exception as error:  # noqa: BLE001  # one run must not keep the others from being shown
+        reason = f"{type(error).__name__}: {error}".replace(RUN_DIR, "?")
+        return RunRow(None, f"{RUN_DIR}: cannot be read: {reason}", is_final=False)
 
 
 def _values(run: Run, predictions: Predictions | None) -> tuple[float | str | None, ...]:

@@ -21,6 +21,7 @@ from results.leaderboard.export import csv_lines, json_lines
 from results.leaderboard.rows import rows_of
 from results.leaderboard.table import print_board
 from results.leaderboard.words import BELOW_BAR, more_line, unranked_lines, warning_lines, words_of
+from results.markdown import as_text
 from results.store import one_line
 
 _ON_PAPER = 9
@@ -70,7 +71,7 @@ def markdown_lines(board: Board) -> Iterator[str]:
     for section in board.sections:
         rows = rows_of(section.rows, section.marks)
         words, columns = words_of(section, rows, board), _columns(board)
-        yield f"## {_markdown(words.title)}\n\n"
+        yield f"## {as_text(words.title)}\n\n"
         yield _markdown_row(["rank", *(_header(column) for column in columns)])
         yield _markdown_row(
             ["---:", *(":---" if column.align == "left" else "---:" for column in columns)], raw=True
@@ -79,9 +80,9 @@ def markdown_lines(board: Board) -> Iterator[str]:
             yield _markdown_row(texts)
         yield "\n"
         for text in (more_line(section), *words.caption, words.summary):
-            yield f"{_markdown(text)}\n\n" if text else ""
+            yield f"{as_text(text)}\n\n" if text else ""
     for line in (*unranked_lines(board), *warning_lines(board)):
-        yield f"- {_markdown(line.strip())}\n"
+        yield f"- {as_text(line.strip())}\n"
 
 
 def latex_lines(board: Board) -> Iterator[str]:
@@ -139,7 +140,6 @@ def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-_MARKDOWN_SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|~#"})
 _LATEX_SPECIAL = str.maketrans(
     {char: f"\\{char}" for char in "&%$#_{}"}
     | {
@@ -159,12 +159,8 @@ _LATEX_SPECIAL = str.maketrans(
 )
 
 
-def _markdown(text: str) -> str:
-    return text.translate(_MARKDOWN_SPECIAL)
-
-
 def _markdown_row(texts: Sequence[str], raw: bool = False) -> str:
-    return "| " + " | ".join(text if raw else _markdown(text) for text in texts) + " |\n"
+    return "| " + " | ".join(text if raw else as_text(text) for text in texts) + " |\n"
 
 
 def _latex(text: str) -> str:

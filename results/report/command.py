@@ -47,11 +47,14 @@ def report(
     from harness.errors import UsageError
     from harness.files import write_text
     from results.report.build import Request, build_report
-    from results.report.memo import memo_files
+    from results.report.memo import memo_files, memo_paths
     from results.report.page import report_html
 
-    if output.resolve() == memo.resolve():
-        raise UsageError(f"--output and --memo both name {output}: give two files")
+    if output.resolve() in {path.resolve() for path in memo_paths(memo)}:
+        raise UsageError(f"--memo {memo} would write {output} too: give --output another name")
+    for path in (output, memo):
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: name a file")
     request = Request(runs, audit, assumptions, tuple(settings or ()), cell, data_dir, seed)
     found = build_report(request)
     written = {output: report_html(found), **memo_files(found, memo, output)}

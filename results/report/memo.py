@@ -17,6 +17,7 @@ from results.report.page import environment
 from results.report.values import Chart, Missing, Table
 
 MAX_ROWS = 6
+_PICTURES = ("accuracy", "compute", "tornado")
 _COLUMNS = ("model", "augmentation", "test_accuracy_percent", "total_train_pflop", "num_params", "cell_id")
 
 
@@ -29,7 +30,7 @@ def memo_files(report: Report, memo: Path, output: Path) -> dict[Path, str]:
         output: where the report will be, which the memo leads to.
     """
     pictures = {name: chart for name, chart in _pictures(report).items() if chart is not None}
-    paths = {name: memo.with_name(f"{memo.stem}-{name}.svg") for name in pictures}
+    paths = {name: _picture_path(memo, name) for name in pictures}
     env = environment()
     env.filters["md"] = as_text
     env.filters["link"] = quote
@@ -42,14 +43,24 @@ def memo_files(report: Report, memo: Path, output: Path) -> dict[Path, str]:
     return {memo: text, **{paths[name]: picture(chart) for name, chart in pictures.items()}}
 
 
+def memo_paths(memo: Path) -> list[Path]:
+    """Every file that may be written for a memo."""
+    return [memo, *(_picture_path(memo, name) for name in _PICTURES)]
+
+
+def _picture_path(memo: Path, name: str) -> Path:
+    return memo.with_name(f"{memo.stem}-{name}.svg")
+
+
 def _pictures(report: Report) -> dict[str, Chart | None]:
     """The pictures of the memo by name."""
     main, money = report.main, report.money
-    return {
-        "accuracy": None if main is None else main.accuracy,
-        "compute": None if main is None or not main.costs else main.costs[0],
-        "tornado": None if isinstance(money, Missing) else money.tornado,
-    }
+    charts = (
+        None if main is None else main.accuracy,
+        None if main is None or not main.costs else main.costs[0],
+        None if isinstance(money, Missing) else money.tornado,
+    )
+    return dict(zip(_PICTURES, charts, strict=True))
 
 
 def _rows(table: Table) -> list[list[str]]:

@@ -204,7 +204,8 @@ def test_a_run_without_validation_images_has_none(make_run: RunFactory) -> None:
         ("negative.npz", {"probs": PROBS + np.array([0.5, -0.5, 0])}, "negative"),
         ("differ.npz", {"logits": LOGITS, "probs": PROBS}, "not the softmax of its logits"),
         ("shapes.npz", {"logits": LOGITS, "probs": np.full((4, 4), 0.25)}, "differ in shape"),
-        ("classes.npz", {"logits": LOGITS, "classes": [0, 1, 2, 0]}, "not those of the largest logits"),
+        ("classes.npz", {"logits": LOGITS, "classes": [0, 1, 0, 0]}, "not those of the largest logits"),
+        ("far.npz", {"logits": LOGITS, "classes": [0, 1, 3, 0]}, "not those of the largest logits"),
         ("labels.npz", {"logits": LOGITS, "labels": [0, 1, 2, 2]}, "labels are not those of"),
         ("nothing.npz", {"scores": LOGITS}, "holds neither logits nor probs nor classes"),
         ("pickle.npz", {"logits": np.array([{}])}, "cannot be read"),
@@ -280,3 +281,11 @@ def test_of_equal_scores_the_first_class_is_predicted(tmp_path: Path) -> None:
     )
 
     assert found.classes.tolist() == [0, 0]
+
+
+def test_of_equal_scores_the_class_that_is_stated_is_predicted(tmp_path: Path) -> None:
+    content = {"probs": np.full((2, 4), 0.25), "classes": [3, 1], "labels": np.array([3, 0])}
+
+    found = read_prediction_set(_save(tmp_path / "tied.npz", content))
+
+    assert found.classes.tolist() == [3, 1]

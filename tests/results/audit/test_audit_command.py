@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from typer.testing import CliRunner
 
 from harness.errors import DataError, UsageError
 from results.audit.command import audit
+from results.audit.conduct import Subject, claim_of
 from results.audit.images import AskedImages, load_test_images
 from results.audit.journal import JOURNAL
 from results.audit.page import print_audit
@@ -76,6 +78,11 @@ def theirs(tmp_path: Path) -> Path:
 def _classes(num_correct: int) -> Array:
     labels = np.arange(200) % 3
     return np.where(np.arange(200) < num_correct, labels, (labels + 1) % 3)
+
+
+def _other_classes(num_correct: int) -> Array:
+    labels = np.arange(200) % 3
+    return np.where(np.arange(200) >= 200 - num_correct, labels, (labels + 1) % 3)
 
 
 def _file(path: Path, classes: Array) -> Path:
@@ -312,9 +319,15 @@ def test_the_page_fits_and_hostile_names_are_shown_as_they_are(
 
 
 def test_a_claim_is_known_for_detectocorp_alone_and_only_on_its_data(
-    labels_file: Path, theirs: Path, digits: AskedImages, tmp_path: Path
+    labels_file: Path, theirs: Path, digits: AskedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ("--predictions", theirs, "--labels", labels_file)
+    other = _run("DetectoCorp", *arguments, "--out", tmp_path / "other")
+    assert "its known claim is about cifar10, not these images: give one with --claim" in " ".join(
+        other.split()
+    )
+    of_labels = read_audit(tmp_path / "other").stored.labels_sha256
+    monkeypatch.setattr("results.audit.conduct.CIFAR10_TEST_LABELS_SHA256", of_labels)
     _run("DetectoCorp", *arguments, "--out", tmp_path / "a")
     _run("Acme", *arguments, "--out", tmp_path / "b")
     zeros = _file(tmp_path / "zeros.json", np.zeros(len(digits.labels), np.int64))
@@ -347,8 +360,49 @@ def test_a_folder_keeps_one_audit(labels_file: Path, theirs: Path, tmp_path: Pat
     (tmp_path / "b" / JOURNAL).touch()
     with pytest.raises(UsageError, match="holds an audit of an endpoint"):
         _run("Acme", "--predictions", theirs, "--labels", labels_file, "--out", tmp_path / "b")
-    _run("Acme", "--predictions", _file(theirs, _classes(121)), "--labels", labels_file, "--out", out)
+    result = CliRunner().invoke(
+        APP,
+        [
+            *("Acme", "--predictions", str(_file(theirs, _classes(121)))),
+            *("--labels", str(labels_file), "--out", str(out)),
+        ],
+    )
+    assert "replaces the audit of 'theirs.json'" in result.stderr
     assert read_audit(out).accuracy.count == 121
+
+
+def test_the_files_of_others_are_never_replaced(
+    make_run: RunFactory, labels_file: Path, theirs: Path, digits: AskedImages
+) -> None:
+    run_dir = make_run(180)
+    before = {path: path.read_bytes() for path in run_dir.iterdir() if path.is_file()}
+
+    with pytest.raises(UsageError, match="is no folder of an audit, but holds"):
+        _run("Acme", "--predictions", theirs, "--labels", labels_file, "--out", run_dir)
+    with serving(digits) as vendor, pytest.raises(UsageError, match="is no folder of an audit, but holds"):
+        _run("Acme", "--endpoint", vendor.url, *DIGITS, "--out", run_dir)
+
+    assert vendor.seen == []
+    assert {path: path.read_bytes() for path in run_dir.iterdir() if path.is_file()} == before
+
+
+def test_a_known_claim_about_unofficial_images_is_kept_with_a_note(digits: AskedImages) -> None:
+    unofficial = replace(digits, source="cifar10", official=False)
+
+    percent, _, notes = claim_of(Subject("Detectocorp", None, None), unofficial)
+
+    assert percent == 70
+    assert notes == ("the claim is about the published test images: these are others",)
+    assert claim_of(Subject("Detectocorp", None, None), replace(unofficial, official=True))[2] == ()
+
+
+def test_a_stated_class_is_kept_where_probabilities_are_equal(labels_file: Path, tmp_path: Path) -> None:
+    answers = [{"class": int(index), "probs": [0.4, 0.4, 0.2]} for index in np.arange(200) % 2]
+    (tmp_path / "theirs.json").write_text(json.dumps(answers))
+
+    _run("Acme", "--predictions", tmp_path / "theirs.json", "--labels", labels_file, "--out", tmp_path / "a")
+
+    assert read_audit(tmp_path / "a").predictions.classes.tolist() == (np.arange(200) % 2).tolist()
 
 
 def test_nothing_is_written_where_a_file_is_refused(labels_file: Path, theirs: Path, tmp_path: Path) -> None:
@@ -408,7 +462,8 @@ def test_a_damaged_audit_is_refused(labels_file: Path, theirs: Path, tmp_path: P
     out = tmp_path / "a"
     with pytest.raises(UsageError, match="no audit in"):
         read_audit(out)
-    _run("Acme", "--predictions", theirs, "--labels", labels_file, "--out", out)
+    again = ("--labels", labels_file)
+    _run("Acme", "--predictions", theirs, *again, "--out", out)
     whole, arrays = (out / AUDIT).read_bytes(), (out / PREDICTIONS).read_bytes()
 
     for content, message in (
@@ -421,6 +476,11 @@ def test_a_damaged_audit_is_refused(labels_file: Path, theirs: Path, tmp_path: P
         with pytest.raises(DataError, match=message):
             read_audit(out)
     (out / AUDIT).write_bytes(whole)
+    # As many images right, but others.
+    _run("Acme", "--predictions", _file(theirs, _other_classes(120)), *again, "--out", tmp_path / "b")
+    (out / PREDICTIONS).write_bytes((tmp_path / "b" / PREDICTIONS).read_bytes())
+    with pytest.raises(DataError, match="does not belong to audit.json"):
+        read_audit(out)
     (out / PREDICTIONS).write_bytes(arrays[:200])
     with pytest.raises(DataError, match=PREDICTIONS):
         read_audit(out)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 
 from harness.errors import DataError, UsageError, VerdictError
 from results.audit import client as client_module
-from results.audit.client import Address, Patience
+from results.audit.address import Address
+from results.audit.client import Patience
 from results.audit.endpoint import Asking, Told, ask_endpoint
 from results.audit.images import AskedImages
 from results.audit.journal import JOURNAL, HeaderLine, open_journal
@@ -116,6 +119,10 @@ TRANSIENT: dict[str, tuple[Raw, str]] = {
     "a bad gateway": (Raw(b"<html>502</html>", 502), "status 502"),
     "a rate limit": (Raw(b"slow down", 429, {"Retry-After": "0"}), "status 429"),
     "a pause without a time": (Raw(b"busy", 503), "status 503"),
+    "a pause until a date that is none": (
+        Raw(b"busy", 503, {"Retry-After": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"}),
+        "status 503",
+    ),
     "a reset": (Raw(reset=True), "no connection"),
     "a slow answer": (Raw(b"{}", delay_s=1.0), "time-out"),
     "a dripping answer": (Raw(drip=True), "time-out"),
@@ -173,7 +180,7 @@ BROKEN: dict[str, tuple[Callable[[Predictions], object], str]] = {
         "classes here, but probabilities for the images before",
     ),
     "another form": (lambda p: Raw(b'{"answers": []}'), 'not {"predictions": [...]}'),
-    "too large": (lambda p: Raw(b" " * (2**24 + 1)), "answers more than 16 MiB"),
+    "too large": (lambda p: Raw(b" " * (2**21 + 8 * 3 * 100)), "answers more than 2,09"),
     "compressed": (lambda p: Raw(b"x", headers={"Content-Encoding": "gzip"}), "answers compressed"),
     "not allowed": (lambda p: Raw(b"no", 401), "status 401: 'no': check the key that --key-env names"),
     "not found": (lambda p: Raw(b"where?", 404), "refuses the request with status 404: 'where?'"),
@@ -185,6 +192,14 @@ BROKEN: dict[str, tuple[Callable[[Predictions], object], str]] = {
     "moved to another host": (
         lambda p: Raw(b"", 307, {"Location": "http://localhost:1/steal"}),
         "redirects to another server, which gets neither images nor key",
+    ),
+    "moved to no address": (
+        lambda p: Raw(b"", 307, {"Location": "http://[bad/?token=hidden"}),
+        "redirects to 'http://[bad/', which is no address",
+    ),
+    "moved to a secret": (
+        lambda p: Raw(b"", 302, {"Location": "http://me:secret@host/new?token=hidden"}),
+        "perhaps 'http://host/new'",
     ),
     "moved in a circle": (lambda p: Raw(b"", 307, {"Location": "/classify"}), "redirects more than 3 times"),
 }
@@ -277,6 +292,67 @@ def test_the_key_is_sent_but_never_kept_shown_or_given_to_others(
         assert KEY not in text
 
 
+def test_a_secret_is_masked_before_a_text_is_shortened(asked: AskedImages, folder: Path) -> None:
+    for length in range(20, 70):
+        text = "x" * length + KEY + "hidden/value"
+        reply = Raw(text.encode(), 403)
+        with serving(asked, lambda seen, predictions, reply=reply: reply) as vendor:  # type: ignore[misc]
+            with pytest.raises(UsageError) as caught:
+                url = f"{vendor.url}?token=hidden%2Fvalue"
+                _ask(vendor, asked, folder.with_name(str(length)), key=KEY, url=url, concurrency=1)
+        assert "sk-" not in str(caught.value)
+        assert "hidd" not in str(caught.value)
+
+
+def test_the_key_is_masked_in_answers_that_cannot_be_used(asked: AskedImages, folder: Path) -> None:
+    reply = Raw(f'{{"error": "{"x" * 40}{KEY}"}}'.encode())
+    with serving(asked, lambda seen, predictions: reply) as vendor, pytest.raises(DataError) as caught:
+        _ask(vendor, asked, folder, key=KEY)
+
+    assert "sk-" not in str(caught.value)
+
+
+def test_an_address_is_not_shown_with_its_secrets() -> None:
+    address = Address.of("https://vendor.example/classify?token=hidden", KEY)
+
+    assert KEY not in repr(address)
+    assert "hidden" not in repr(address)
+    assert address.hide_secrets("hidden, token=hidden and v=1") == "***, *** and v=1"
+    with pytest.raises(UsageError) as caught:
+        Address.of("ftp://vendor.example?token=hidden", None)
+    assert "hidden" not in str(caught.value)
+
+
+def test_this_machine_is_not_asked_through_a_proxy(
+    asked: AskedImages, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with serving(asked) as vendor, serving(asked) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        _ask(vendor, asked, folder, key=KEY, num_again=0)
+
+    assert proxy.seen == []
+    assert len(vendor.seen) == 8
+
+
+def test_answers_over_days_are_pointed_out_and_the_last_one_dates_the_audit(
+    asked: AskedImages, folder: Path
+) -> None:
+    with serving(asked) as vendor:
+        told = _ask(vendor, asked, folder, num_again=0, concurrency=1)
+        assert told.notes == ()
+        lines = [json.loads(line) for line in (folder / JOURNAL).read_text().splitlines()]
+        for day, line in enumerate(lines[1:], start=1):
+            line["answered_at"] = f"2026-03-0{day}T12:00:00Z"
+        (folder / JOURNAL).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        again = _ask(vendor, asked, folder, num_again=0)
+
+    assert again.last_answer_at == datetime(2026, 3, 8, 12, tzinfo=UTC)
+    (note,) = again.notes
+    assert "from 2026-03-01 to 2026-03-08" in note
+
+
 def test_a_netrc_file_is_not_looked_into(
     asked: AskedImages, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,7 +436,7 @@ def test_a_line_that_was_cut_off_is_asked_for_again(asked: AskedImages, folder: 
         (b'{"line": "answer"}', ":3: "),
         (
             b'{"line":"answer","again":false,"positions":[60],"classes":[0],"probabilities":null,'
-            b'"latency_s":0.1,"concurrency":1}',
+            b'"latency_s":0.1,"answered_at":"2026-03-01T12:00:00Z","concurrency":1}',
             ":3: is about other images or classes",
         ),
     ],
@@ -433,7 +509,10 @@ def test_waits_grow_and_are_never_in_step(
         return 0.0
 
     monkeypatch.setattr("random.uniform", record)
-    with serving(asked, lambda seen, predictions: Raw(b"", 500)) as vendor, pytest.raises(DataError):
-        _ask(vendor, asked, folder, retries=5, concurrency=1)
+    for number, headers in enumerate(({}, {"Retry-After": "0"})):
+        reply = Raw(b"", 500, headers)
+        with serving(asked, lambda seen, predictions, reply=reply: reply) as vendor:  # type: ignore[misc]
+            with pytest.raises(DataError):
+                _ask(vendor, asked, folder.with_name(str(number)), retries=5, concurrency=1)
 
-    assert longest == [1, 2, 4, 5, 5]
+    assert longest == [1, 2, 4, 5, 5] * 2

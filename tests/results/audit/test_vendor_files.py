@@ -112,13 +112,16 @@ def test_a_quoted_cell_does_not_collect_the_whole_file(tmp_path: Path) -> None:
         _read(tmp_path / "a.csv", content)
 
 
-def test_json_of_a_gigabyte_is_refused_without_being_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("results.audit.json_file.MAX_BYTES", 2**20)
+def test_quoted_cells_with_line_breaks_do_not_collect_the_whole_file(tmp_path: Path) -> None:
+    content = "class\n" + '"cat\n",' * 300_000
+    with pytest.raises(DataError, match=r"a\.csv:[0-9]+: the row is longer than 1,048,576 characters"):
+        _read(tmp_path / "a.csv", content)
+
+
+def test_json_of_a_gigabyte_is_refused_without_being_read(tmp_path: Path) -> None:
     with (tmp_path / "a.json").open("wb") as file:
         file.truncate(2**30)
-    with pytest.raises(DataError, match="is larger than 1 MiB"):
+    with pytest.raises(DataError, match="is larger than 64 MiB"):
         read_vendor_file(tmp_path / "a.json", "Acme", _asked(), None)
 
 
@@ -196,8 +199,14 @@ def test_a_number_that_is_the_name_of_another_class_is_refused(tmp_path: Path) -
 
 def test_of_equal_probabilities_the_first_class_counts(tmp_path: Path) -> None:
     rows = [f"{name},0.5,0.5,0" for name in ("cat", "dog", "dog", "cat", "dog", "cat")]
-    found = _read(tmp_path / "a.csv", csv_text("class,0,1,2", rows))
+    found = _read(tmp_path / "a.csv", csv_text("name,0,1,2", rows))
     assert found.predictions.classes.tolist() == [0] * 6
+
+
+def test_of_equal_probabilities_the_class_that_is_stated_counts(tmp_path: Path) -> None:
+    rows = [f"{name},0.5,0.5,0" for name in ("cat", "dog", "dog", "cat", "dog", "cat")]
+    found = _read(tmp_path / "a.csv", csv_text("class,0,1,2", rows))
+    assert found.predictions.classes.tolist() == [0, 1, 1, 0, 1, 0]
 
 
 @pytest.mark.parametrize(

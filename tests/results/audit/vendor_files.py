@@ -338,6 +338,24 @@ BAD: dict[str, tuple[str, bytes | str, str]] = {
         npy_bytes(np.zeros(6, "M8[s]")),
         "a.npy: holds datetime64[s]: give integers, floats or text",
     ),
+    "texts of no length": (
+        "a.npy",
+        npy_bytes(CLASSES).replace(b"'<i8'", b"'<U0'"),
+        "a.npy: is no list and no matrix of values: <U0 (6,)",
+    ),
+    "a cube": ("a.npy", npy_bytes(np.zeros((6, 3, 1))), "no matrix of values: float64 (6, 3, 1)"),
+    "a length that is a truth": (
+        "a.npy",
+        npy_bytes([0]).replace(b"(1,), }   ", b"(True,), }"),
+        "a.npy: is no list and no matrix of values: int64 (True,)",
+    ),
+    "a length beside which another is endless": (
+        "a.npy",
+        npy_bytes(np.zeros((0, 3))).replace(
+            b"(0, 3), }" + b" " * 20, b"(0, 10000000000000000000000)," + b"}"
+        ),
+        "a.npy: is no",
+    ),
     "no archive": ("a.npz", b"PK\x03\x04 no more", "a.npz: is no .npz file"),
     "an archive without predictions": (
         "a.npz",

@@ -77,8 +77,13 @@ def test_a_wrong_argument_is_one_clear_error(
     assert not (tmp_path / "report.html").exists()
 
 
-def test_the_report_and_the_memo_are_not_one_file(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("output", ["x.md", "x-accuracy.svg"])
+def test_the_report_is_no_file_of_the_memo(
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    output: str,
 ) -> None:
-    assert _run(monkeypatch, runs, "--output", tmp_path / "x", "--memo", tmp_path / "x") == 2
-    assert "give two files" in capsys.readouterr().err
+    assert _run(monkeypatch, runs, "--output", tmp_path / output, "--memo", tmp_path / "x.md") == 2
+    assert "give --output another name" in capsys.readouterr().err
