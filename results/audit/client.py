@@ -70,6 +70,11 @@ class _Failure(Exception):  # noqa: N818  # one failed try, seen by nobody but `
         self.wait_s = wait_s
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None: requests reads and resolves a redirect without bounds even where it is not to follow it."""
+
+
 class Client:
     """Posts to one endpoint from several threads."""
 
@@ -159,7 +164,7 @@ class Client:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._of_thread, "session", None)
         if session is None:
-            session = self._of_thread.session = requests.Session()
+            session = self._of_thread.session = _Session()
             # A proxy would be given the key and the images, and no request to this machine needs one.
             session.trust_env = not self._address.is_local
             session.auth = self._authorize  # even without a key: otherwise requests looks into ~/.netrc

@@ -479,7 +479,7 @@ def test_a_damaged_audit_is_refused(labels_file: Path, theirs: Path, tmp_path: P
     # As many images right, but others.
     _run("Acme", "--predictions", _file(theirs, _other_classes(120)), *again, "--out", tmp_path / "b")
     (out / PREDICTIONS).write_bytes((tmp_path / "b" / PREDICTIONS).read_bytes())
-    with pytest.raises(DataError, match="does not belong to audit.json"):
+    with pytest.raises(DataError, match=r"does not belong to audit\.json"):
         read_audit(out)
     (out / PREDICTIONS).write_bytes(arrays[:200])
     with pytest.raises(DataError, match=PREDICTIONS):

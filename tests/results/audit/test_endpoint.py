@@ -17,7 +17,8 @@ from results.audit.client import Patience
 from results.audit.endpoint import Asking, Told, ask_endpoint
 from results.audit.images import AskedImages
 from results.audit.journal import JOURNAL, HeaderLine, open_journal
-from tests.results.audit.vendor_server import Predictions, Raw, Seen, VendorServer, serving
+from results.audit.protocol import max_reply_bytes
+from tests.results.audit.vendor_server import Misbehave, Predictions, Raw, Seen, VendorServer, serving
 
 KEY = "sk-very-secret-123"
 
@@ -84,6 +85,10 @@ def test_images_are_sent_in_random_order_under_ids_that_say_nothing(asked: Asked
     ids = [name for seen in vendor.seen for name in seen.ids]
     assert len(set(ids)) == 65  # those that are sent again have other ids
     assert all(len(name) == 16 for name in ids)
+
+
+def _always(reply: Raw) -> Misbehave:
+    return lambda seen, predictions: reply
 
 
 def _wrong_order(seen: Seen, predictions: Predictions) -> Predictions:
@@ -189,6 +194,10 @@ BROKEN: dict[str, tuple[Callable[[Predictions], object], str]] = {
         lambda p: Raw(b"", 302, {"Location": "/new"}),
         "redirects with status 302, which drops the images: name the right address, perhaps 'http://127.0.0.1:",
     ),
+    "moved with an endless page": (
+        lambda p: Raw(b"", 302, {"Location": "/new"}, drip=True),
+        "redirects with status 302",
+    ),
     "moved to another host": (
         lambda p: Raw(b"", 307, {"Location": "http://localhost:1/steal"}),
         "redirects to another server, which gets neither images nor key",
@@ -293,13 +302,18 @@ def test_the_key_is_sent_but_never_kept_shown_or_given_to_others(
 
 
 def test_a_secret_is_masked_before_a_text_is_shortened(asked: AskedImages, folder: Path) -> None:
-    for length in range(20, 70):
+    for length in range(20, 70, 3):
         text = "x" * length + KEY + "hidden/value"
         reply = Raw(text.encode(), 403)
-        with serving(asked, lambda seen, predictions, reply=reply: reply) as vendor:  # type: ignore[misc]
-            with pytest.raises(UsageError) as caught:
-                url = f"{vendor.url}?token=hidden%2Fvalue"
-                _ask(vendor, asked, folder.with_name(str(length)), key=KEY, url=url, concurrency=1)
+        with serving(asked, _always(reply)) as vendor, pytest.raises(UsageError) as caught:
+            _ask(
+                vendor,
+                asked,
+                folder.with_name(str(length)),
+                key=KEY,
+                url=f"{vendor.url}?token=hidden%2Fvalue",
+                concurrency=1,
+            )
         assert "sk-" not in str(caught.value)
         assert "hidd" not in str(caught.value)
 
@@ -351,6 +365,14 @@ def test_answers_over_days_are_pointed_out_and_the_last_one_dates_the_audit(
     assert again.last_answer_at == datetime(2026, 3, 8, 12, tzinfo=UTC)
     (note,) = again.notes
     assert "from 2026-03-01 to 2026-03-08" in note
+
+
+def test_a_reply_may_be_as_large_as_all_probabilities_need() -> None:
+    names = tuple(f"\N{SNOWMAN} class {index}" for index in range(100))
+    row = dict.fromkeys(names, -1.2345678901234567e-300)
+    reply = {"predictions": [{"id": "0" * 16, "probabilities": row}] * 64}
+
+    assert len(json.dumps(reply, indent=4)) < max_reply_bytes(64, names) < 2**21 + 2**20
 
 
 def test_a_netrc_file_is_not_looked_into(
@@ -510,9 +532,8 @@ def test_waits_grow_and_are_never_in_step(
 
     monkeypatch.setattr("random.uniform", record)
     for number, headers in enumerate(({}, {"Retry-After": "0"})):
-        reply = Raw(b"", 500, headers)
-        with serving(asked, lambda seen, predictions, reply=reply: reply) as vendor:  # type: ignore[misc]
-            with pytest.raises(DataError):
-                _ask(vendor, asked, folder.with_name(str(number)), retries=5, concurrency=1)
+        reply = _always(Raw(b"", 500, headers))
+        with serving(asked, reply) as vendor, pytest.raises(DataError):
+            _ask(vendor, asked, folder.with_name(str(number)), retries=5, concurrency=1)
 
     assert longest == [1, 2, 4, 5, 5] * 2

@@ -199,7 +199,7 @@ def test_a_number_that_is_the_name_of_another_class_is_refused(tmp_path: Path) -
 
 def test_of_equal_probabilities_the_first_class_counts(tmp_path: Path) -> None:
     rows = [f"{name},0.5,0.5,0" for name in ("cat", "dog", "dog", "cat", "dog", "cat")]
-    found = _read(tmp_path / "a.csv", csv_text("name,0,1,2", rows))
+    found = _read(tmp_path / "a.csv", csv_text("0,1,2", [row.partition(",")[2] for row in rows]))
     assert found.predictions.classes.tolist() == [0] * 6
 
 

@@ -354,7 +354,7 @@ BAD: dict[str, tuple[str, bytes | str, str]] = {
         npy_bytes(np.zeros((0, 3))).replace(
             b"(0, 3), }" + b" " * 20, b"(0, 10000000000000000000000)," + b"}"
         ),
-        "a.npy: is no",
+        "a.npy: is no list and no matrix of values: float64 (0, 1000",
     ),
     "no archive": ("a.npz", b"PK\x03\x04 no more", "a.npz: is no .npz file"),
     "an archive without predictions": (
