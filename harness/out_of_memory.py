@@ -6,6 +6,7 @@ BatchNorm sees a difference, since it normalises over a part; the record says wh
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import re
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ class Shortage:
 
     def forget(self) -> None:
         """The training is over; the first process may have removed the folder by now."""
-        self._marker.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            self._marker.unlink()
 
     @property
     def _marker(self) -> Path:

@@ -8,37 +8,30 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from results.economics.options import (
+    AssumptionsFile,
+    AuditFolder,
+    CellId,
+    DrawsSeed,
+    RunsFolder,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from results.economics.decide import Appraisal
 
 
 def economics(
-    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that holds the runs, such as runs/.")],
-    cell: Annotated[
-        str | None,
-        typer.Option("--cell", metavar="ID", help="The run to build on; else one is chosen."),
-    ] = None,
-    audit: Annotated[
-        Path | None,
-        typer.Option("--audit", metavar="FOLDER", help="An audit; else Detectocorp's claim is taken."),
-    ] = None,
-    assumptions: Annotated[
-        Path | None, typer.Option("--assumptions", metavar="FILE", help="Your own figures, YAML.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="One figure of your own, or KEY.low, KEY.high; may be repeated.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws.")] = 0,
+    runs: RunsFolder,
+    cell: CellId = None,
+    audit: AuditFolder = None,
+    assumptions: AssumptionsFile = None,
+    settings: Settings = None,
+    seed: DrawsSeed = 0,
     show_assumptions: Annotated[
         bool, typer.Option("--show-assumptions", help="Print every figure, with its source.")
     ] = False,

@@ -6,29 +6,27 @@ python -m results recommend runs/ --json
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from results.economics.options import (
+    AssumptionsFile,
+    AuditFolder,
+    CellId,
+    DrawsSeed,
+    RunsFolder,
+    Settings,
+)
+
 
 def recommend(
-    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that holds the runs, such as runs/.")],
-    cell: Annotated[
-        str | None, typer.Option("--cell", metavar="ID", help="The run to build on; else one is chosen.")
-    ] = None,
-    audit: Annotated[
-        Path | None,
-        typer.Option("--audit", metavar="FOLDER", help="An audit; else Detectocorp's claim is taken."),
-    ] = None,
-    assumptions: Annotated[
-        Path | None, typer.Option("--assumptions", metavar="FILE", help="Your own figures, YAML.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="One figure of your own; may be repeated."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the Monte Carlo draws.")] = 0,
+    runs: RunsFolder,
+    cell: CellId = None,
+    audit: AuditFolder = None,
+    assumptions: AssumptionsFile = None,
+    settings: Settings = None,
+    seed: DrawsSeed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:

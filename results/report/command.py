@@ -10,23 +10,22 @@ from typing import Annotated
 
 import typer
 
+from results.economics.options import (
+    AssumptionsFile,
+    AuditFolder,
+    CellId,
+    DrawsSeed,
+    RunsFolder,
+    Settings,
+)
+
 
 def report(
-    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that holds the runs, such as runs/.")],
-    audit: Annotated[
-        Path | None,
-        typer.Option("--audit", metavar="FOLDER", help="An audit; else Detectocorp's claim is taken."),
-    ] = None,
-    assumptions: Annotated[
-        Path | None, typer.Option("--assumptions", metavar="FILE", help="Your own figures, YAML.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="One figure of your own; may be repeated."),
-    ] = None,
-    cell: Annotated[
-        str | None, typer.Option("--cell", metavar="ID", help="The run to build on; else one is chosen.")
-    ] = None,
+    runs: RunsFolder,
+    audit: AuditFolder = None,
+    assumptions: AssumptionsFile = None,
+    settings: Settings = None,
+    cell: CellId = None,
     data_dir: Annotated[
         Path | None,
         typer.Option("--data-dir", metavar="FOLDER", help="The data set, to show the worst mistakes."),
@@ -37,7 +36,7 @@ def report(
     memo: Annotated[
         Path, typer.Option("--memo", metavar="FILE", help="The memo; its pictures are put beside it.")
     ] = Path("memo.md"),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the Monte Carlo draws.")] = 0,
+    seed: DrawsSeed = 0,
 ) -> None:
     """Write the report, one HTML file that loads nothing, and a memo of one page in Markdown.
 
