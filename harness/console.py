@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 from typing import Any
 
 import typer
@@ -17,6 +18,8 @@ from harness.outcome import keep_outcome
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+
+_FIRST_SPEAKS_WITHIN_S = 15.0
 
 # The base of "no such option", "invalid value", ...; typer has moved it between its versions.
 _BAD_WORDS: Any = typer.BadParameter.__mro__[1]
@@ -33,11 +36,14 @@ def run_command(app: typer.Typer, prog_name: str | None = None) -> int:
         keep_outcome(error.kind, str(error))
         alone = isinstance(error, LostProcessError | MemoryShortError)  # the others may know nothing of it
         _say(f"error: {error}", always=alone)
+        if not alone:
+            _let_the_first_speak()
         return EXIT_BAD_INPUT
     except _BAD_WORDS as error:
         message = f"{' '.join(error.format_message().split())} (--help lists what there is)"
         keep_outcome(UsageError.kind, message)
         _say(f"error: {message}")
+        _let_the_first_speak()
         return EXIT_BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
@@ -49,5 +55,19 @@ def run_command(app: typer.Typer, prog_name: str | None = None) -> int:
 
 
 def _say(text: str, always: bool = False) -> None:
-    if always or os.environ.get("LOCAL_RANK", "0") == "0":
+    if always or _is_first():
         print(text, file=sys.stderr)
+
+
+def _let_the_first_speak() -> None:
+    """Wait for the end that the launcher makes once the first process has failed.
+
+    A launcher ends all processes as soon as one has failed: where that is another than the first, which may
+    still be loading, nobody would have said why.
+    """
+    if not _is_first():
+        time.sleep(_FIRST_SPEAKS_WITHIN_S)
+
+
+def _is_first() -> bool:
+    return os.environ.get("LOCAL_RANK") in (None, "", "0")

@@ -154,3 +154,16 @@ def test_of_many_processes_at_once_one_is_heard_whole(outcome_file: Path) -> Non
     assert found["kind"] in {str(number) for number in range(8)}
     assert found["message"] == "x" * 100_000
     assert names_in(outcome_file.parent) == ["outcome.json"]
+
+
+@pytest.mark.parametrize(("rank", "waits"), [("0", 0), ("", 0), ("1", 1)])
+def test_another_process_lets_the_first_say_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str, waits: int
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setattr("harness.console.time.sleep", waited.append)
+
+    assert run(UsageError("no such model"), monkeypatch) == 2
+    assert len(waited) == waits
+    assert ("error: no such model" in capsys.readouterr().err) == (waits == 0)
