@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from harness.errors import StorageError
+from harness.errors import StorageError, UsageError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -67,6 +67,26 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy types its keyword arrays as bool
     with atomic_write(path) as file:
         file.write(buffer.getvalue())
+
+
+def read_small_text(path: Path, max_bytes: int, what: str) -> str:
+    """The text of a file that a user wrote, in UTF-8.
+
+    Raises:
+        UsageError: it cannot be read, is larger than `max_bytes`, so that it can be no `what`, or no UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    if len(content) > max_bytes:
+        raise UsageError(f"{path} is larger than {max_bytes // 1024} KiB: that is no {what}")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{path}, line {line}: not UTF-8 text: save the file as UTF-8") from None
 
 
 def clear_temporaries(folder: Path, min_age_s: float) -> None:

@@ -11,14 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness.record import read_record
 from results.calibration import NUM_BINS, Calibration
+from results.console_parts import empty_table, print_lines, print_title
 from results.figures import Figures
 from results.metrics import ClassFigures, Share
 from results.robustness import read_robustness, robustness_table
@@ -68,7 +67,7 @@ def _print_summary(figures: Figures, console: Console) -> None:
         lines += _selective_lines(figures)
     else:
         lines.append(("calibration", f"{UNKNOWN} ({figures.reasons['calibration']})"))
-    _print_lines(lines, console)
+    print_lines(lines, console, _LABEL_WIDTH)
 
 
 def _calibration_lines(figures: Figures, before: Calibration) -> list[tuple[str, str]]:
@@ -154,8 +153,8 @@ def _print_human(figures: Figures, console: Console) -> None:
     for reason in dict.fromkeys(human.reasons.values()):
         names = [name.replace("_", " ") for name, why in human.reasons.items() if why == reason]
         lines.append(("no figure", f"{', '.join(names)}: {reason}"))
-    _print_title("People (CIFAR-10H)", console)
-    _print_lines(lines, console)
+    print_title("People (CIFAR-10H)", console)
+    print_lines(lines, console, _LABEL_WIDTH)
 
 
 def _print_classes(figures: Figures, console: Console) -> None:
@@ -164,8 +163,8 @@ def _print_classes(figures: Figures, console: Console) -> None:
     if len(rows) > MAX_CLASSES:
         rows = sorted(rows, key=lambda row: 2.0 if row[1].recall is None else row[1].recall)[:MAX_CLASSES]
         title = f"The {MAX_CLASSES} classes of lowest recall, of {len(figures.classes):,} (--json has all)"
-    _print_title(title, console)
-    table = _table("class", "images", "recall %", "precision %", "F1 %")
+    print_title(title, console)
+    table = empty_table("class", "images", "recall %", "precision %", "F1 %")
     for name, each in rows:
         table.add_row(_name(name), *_class_cells(each))
     console.print(table)
@@ -184,8 +183,8 @@ def _print_confusions(figures: Figures, console: Console) -> None:
     pairs = [(true, taken) for true, taken in pairs if wrong[true, taken]]
     if not pairs:
         return
-    _print_title("Most frequent confusions", console)
-    table = _table("class", "images", "% of class", "taken for")
+    print_title("Most frequent confusions", console)
+    table = empty_table("class", "images", "% of class", "taken for")
     table.columns[-1].justify = "left"
     for true, taken in pairs:
         count = int(wrong[true, taken])
@@ -206,7 +205,7 @@ def _print_matrix(figures: Figures, console: Console) -> None:
     index_width = len(str(len(names) - 1))
     if index_width + 1 + name_width + len(names) * cell_width > console.width or len(names) > MAX_CLASSES:
         return
-    _print_title("Confusions: the true class in rows, what it was taken for in columns", console)
+    print_title("Confusions: the true class in rows, what it was taken for in columns", console)
     header = "".join(f"{index:>{cell_width}}" for index in range(len(names)))
     console.print(Text(" " * (index_width + 1 + name_width) + header, style="dim"))
     for index, (name, counts) in enumerate(zip(names, confusion.tolist(), strict=True)):
@@ -220,8 +219,8 @@ def _print_matrix(figures: Figures, console: Console) -> None:
 def _print_reliability(figures: Figures, console: Console) -> None:
     if figures.calibration is None:
         return
-    _print_title("Reliability: accuracy by confidence", console)
-    table = _table("confidence", "images", "mean conf. %", "accuracy %", "gap", "accuracy")
+    print_title("Reliability: accuracy by confidence", console)
+    table = empty_table("confidence", "images", "mean conf. %", "accuracy %", "gap", "accuracy")
     table.columns[-1].justify = "left"
     for entry in figures.calibration.reliability:
         if entry.accuracy is None or entry.mean_confidence is None:
@@ -241,8 +240,8 @@ def _print_reliability(figures: Figures, console: Console) -> None:
 def _print_risk_coverage(figures: Figures, console: Console) -> None:
     if not figures.risk_coverage:
         return
-    _print_title("Answering only what the model is sure of", console)
-    table = _table("coverage %", "confidence ≥", "wrong", "accuracy %", "95% interval")
+    print_title("Answering only what the model is sure of", console)
+    table = empty_table("coverage %", "confidence ≥", "wrong", "accuracy %", "95% interval")
     for point in figures.risk_coverage:
         accuracy = point.accuracy
         assert accuracy is not None
@@ -271,34 +270,12 @@ def _print_robustness(run_dir: Path, console: Console) -> None:
     record = read_record(run_dir)
     found = None if record is None else read_robustness(run_dir, record)
     if found is not None:
-        _print_title("Robustness", console)
+        print_title("Robustness", console)
         console.print(robustness_table(found))
 
 
 _RUN_SECTIONS: tuple[Callable[[Path, Console], None], ...] = (_print_robustness,)
 """What else a run folder holds, below the page."""
-
-
-def _print_title(title: str, console: Console) -> None:
-    console.print()
-    console.print(Text(title, style="bold"))
-
-
-def _print_lines(lines: list[tuple[str, str]], console: Console) -> None:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(min_width=_LABEL_WIDTH, no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, words in lines:
-        table.add_row(Text(label, style="dim"), Text(words))
-    console.print(table)
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-    table.add_column(first, no_wrap=True)
-    for header in others:
-        table.add_column(header, justify="right", no_wrap=True)
-    return table
 
 
 def _name(name: str) -> Text:

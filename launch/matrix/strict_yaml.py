@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from harness.errors import UsageError
+from harness.files import read_small_text
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 20
@@ -80,19 +81,7 @@ def read_yaml(path: Path) -> tuple[Any, Source]:
         UsageError: the file cannot be read, is no YAML, or holds what is refused here; one line says
             where.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
-    if len(content) > MAX_BYTES:
-        raise UsageError(f"{path} is larger than {MAX_BYTES // 1024} KiB: that is no matrix file")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}, line {line}: not UTF-8 text: save the file as UTF-8") from None
-    return parse_yaml(text, str(path))
+    return parse_yaml(read_small_text(path, MAX_BYTES, "matrix file"), str(path))
 
 
 def parse_yaml(text: str, name: str) -> tuple[Any, Source]:

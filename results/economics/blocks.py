@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from harness.errors import UsageError
+from harness.files import read_small_text
 
 MAX_BYTES = 2**18
 MAX_DEPTH = 2
@@ -54,19 +55,7 @@ def read_blocks(path: Path) -> dict[str, Block]:
     Raises:
         UsageError: the file cannot be read, is no YAML, or holds what is refused here; one line says where.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
-    if len(content) > MAX_BYTES:
-        raise UsageError(f"{path} is larger than {MAX_BYTES // 1024} KiB: that is no file of assumptions")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}, line {line}: not UTF-8 text: save the file as UTF-8") from None
-    return parse_blocks(text, str(path))
+    return parse_blocks(read_small_text(path, MAX_BYTES, "file of assumptions"), str(path))
 
 
 def parse_blocks(text: str, name: str) -> dict[str, Block]:
