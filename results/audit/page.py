@@ -11,14 +11,13 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from results.audit.better_run import BetterRun
 from results.audit.facts import EndpointFacts
 from results.audit.result import Audit
+from results.console_parts import empty_table, print_lines, print_title
 from results.metrics import Share, share_of
 from results.store import one_line
 
@@ -37,17 +36,17 @@ def print_audit(audit: Audit, console: Console) -> None:
     stored = audit.stored
     console.print(Text(f"Audit of {one_line(audit.vendor, 80)}", style="bold"))
     console.print()
-    _print_lines(_measured(audit), console)
+    print_lines(_measured(audit), console, _LABEL_WIDTH)
     _print_weak_classes(audit, console)
-    _print_title("The cheapest run of ours that is significantly better", console)
-    _print_lines(_better_lines(audit), console)
+    print_title("The cheapest run of ours that is significantly better", console)
+    print_lines(_better_lines(audit), console, _LABEL_WIDTH)
     if stored.endpoint is not None:
-        _print_title("Endpoint", console)
-        _print_lines(_endpoint_lines(stored.endpoint), console)
+        print_title("Endpoint", console)
+        print_lines(_endpoint_lines(stored.endpoint), console, _LABEL_WIDTH)
     cost = _cost_lines(audit)
     if cost:
-        _print_title("Price", console)
-        _print_lines(cost, console)
+        print_title("Price", console)
+        print_lines(cost, console, _LABEL_WIDTH)
     for note in stored.notes:
         console.print()
         console.print(Text(f"Note: {one_line(note, _TEXT_LENGTH)}", style="yellow"))
@@ -101,14 +100,11 @@ def _claim(audit: Audit) -> str:
 
 
 def _print_weak_classes(audit: Audit, console: Console) -> None:
-    _print_title("Classes recognized significantly less often than the average image", console)
+    print_title("Classes recognized significantly less often than the average image", console)
     if not audit.weak_classes:
         console.print("none")
         return
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-    table.add_column("class", no_wrap=True)
-    for header in ("images", "recall %", "95% interval", "p (Holm)"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table = empty_table("class", "images", "recall %", "95% interval", "p (Holm)")
     for weak in audit.weak_classes[:MAX_CLASSES]:
         recall = weak.recall
         table.add_row(
@@ -193,20 +189,6 @@ def _cost_lines(audit: Audit) -> Lines:
         words = f"${audit.billed_usd:,.2f} for {facts.num_images_answered:,} answers; failed tries left out"
         lines.append(("this audit", words))
     return lines
-
-
-def _print_title(title: str, console: Console) -> None:
-    console.print()
-    console.print(Text(title, style="bold"))
-
-
-def _print_lines(lines: Lines, console: Console) -> None:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(min_width=_LABEL_WIDTH, no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, words in lines:
-        table.add_row(Text(label, style="dim"), Text(words))
-    console.print(table)
 
 
 def _share(share: Share) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from results.leaderboard.rows import number_text
+
 UNKNOWN = "—"
 
 
@@ -13,9 +15,4 @@ def number(value: float | None) -> str:
         return UNKNOWN
     if 1000 <= round(value) < 100_000:
         return f"{value:,.0f}"
-    for suffix in ("", "k", "M", "G"):
-        text = f"{value:#.3g}"
-        if "e+" not in text:
-            return text.rstrip(".") + suffix
-        value /= 1000
-    return f"{value:.3g}T"
+    return number_text(value)
