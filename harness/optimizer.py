@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from harness.cell import Precision
 from harness.muon import Muon, hidden_weights
 from harness.recipe import Recipe
 from harness.tuning import trainable_groups
@@ -19,19 +20,24 @@ STEP_MILESTONES = (0.5, 0.75)
 
 
 def make_optimizer(
-    model: nn.Module, recipe: Recipe, device: torch.device, in_parts: bool = False
+    model: nn.Module,
+    recipe: Recipe,
+    device: torch.device,
+    in_parts: bool = False,
+    precision: Precision = "bf16",
 ) -> Optimizer:
     """The recipe's optimizer over the trainable parameters.
 
     Weight decay acts on the weights of layers that have two or more dimensions, not on biases and
     normalisation scales (He et al. 2019, arXiv 1812.01187, section 3.1) nor on position embeddings.
     Normalisation biases have their own factor on the learning rate, and so have groups of layers far
-    from the head. Where weights are in parts, SGD is not fused: torch has no such kernel for them.
+    from the head. Where weights are in parts, SGD is not fused: torch has no such kernel for them. Muon's
+    products are in float32 where the cell's are.
     """
     groups = _parameter_groups(model, recipe)
     fused = device.type == "cuda"
     if recipe.optimizer == "muon":
-        return Muon(groups)
+        return Muon(groups, torch.float32 if precision in ("fp32", "tf32") else torch.bfloat16)
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, betas=(recipe.momentum, 0.999), fused=fused)
     nesterov = recipe.momentum > 0

@@ -38,7 +38,7 @@ class Proxy:
         net = proxy_cnn(inputs.num_classes)
         self.net = net.to(device).to(memory_format=torch.channels_last)
         show_images(self.net, inputs)
-        self._optimizer = make_optimizer(self.net, cell.recipe, device)
+        self._optimizer = make_optimizer(self.net, cell.recipe, device, precision=cell.precision)
         self._autocast = autocast
         self._scaler = torch.amp.GradScaler(device.type, enabled=autocast.scaler.is_enabled())
         self._num_kept = cell.num_kept

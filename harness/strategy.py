@@ -65,7 +65,9 @@ class Strategy:
 
         self.process = process
         in_parts = cell.strategy == "fsdp"
-        self.optimizer: Optimizer = make_optimizer(model, cell.recipe, process.device, in_parts)
+        self.optimizer: Optimizer = make_optimizer(
+            model, cell.recipe, process.device, in_parts, cell.precision
+        )
         """Learning rates are those of its `param_groups`."""
 
         self.wrapped = model

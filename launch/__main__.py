@@ -218,6 +218,31 @@ def status(
 
 
 @app.command()
+def reproduce(
+    published: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a run, such as results/published/M/runs/ID.")
+    ],
+    out: Out = Path("runs"),
+    data_dir: DataDir = None,
+    cpu: Cpu = False,
+    threads: Annotated[
+        int | None, _option("threads", HOW, "CPU threads of each process (its share of its cores)")
+    ] = None,
+) -> None:
+    """Train one published run again, and say whether the accuracies agree; exit code 1: they do not.
+
+    Example: python -m launch reproduce results/published/epyc-2-cores/runs/3f1c09a2b7de --data-dir data
+    """
+    from rich.console import Console
+
+    from launch.reproduce import reproduce as reproduce_run
+
+    settings = Settings(out=out, data_dir=data_dir or ROOT / "data", cpu=cpu, threads=threads)
+    if not reproduce_run(published, settings, Console()):
+        raise typer.Exit(1)
+
+
+@app.command()
 def presets() -> None:
     """List the matrices that are shipped, with what they are for."""
     from launch.commands import show_presets

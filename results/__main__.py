@@ -13,6 +13,7 @@ from results.audit.command import audit
 from results.compare.command import compare
 from results.economics.command import economics
 from results.leaderboard.command import leaderboard
+from results.publish.command import publish
 from results.recommend.command import recommend
 from results.report.command import report
 from results.show import show
@@ -27,6 +28,7 @@ Examples:
   python -m results audit detectocorp --predictions theirs.csv --dataset cifar10 --runs runs/
   python -m results recommend runs/ --audit audits/detectocorp
   python -m results report runs/ --audit audits/detectocorp
+  python -m results publish runs/ results/published/epyc-2-cores
 """
 
 app = typer.Typer(
@@ -36,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (leaderboard, show, compare, value, audit, economics, recommend, report):
+for command in (leaderboard, show, compare, value, audit, economics, recommend, report, publish):
     app.command()(command)
 
 

@@ -60,7 +60,7 @@ def load_cifar10(data_dir: Path, allow_unofficial: bool, quiet: bool) -> Dataset
         DataError: the files are damaged, or not the published ones.
         StorageError: the data folder or the cache cannot be written.
     """
-    folder = _find(data_dir, allow_unofficial, quiet)
+    folder = find_files(data_dir, allow_unofficial, quiet)
     names = _batch_names(folder)
     snapshot = take_snapshot(folder, names)
     digests = known_digests(snapshot, lambda: {name: file_hash(folder / name, "md5") for name in names})
@@ -80,8 +80,13 @@ def load_cifar10(data_dir: Path, allow_unofficial: bool, quiet: bool) -> Dataset
     )
 
 
-def _find(data_dir: Path, allow_unofficial: bool, quiet: bool) -> Path:
-    """The folder with the batches, unpacked from the archive, downloaded if need be."""
+def find_files(data_dir: Path, allow_unofficial: bool, quiet: bool) -> Path:
+    """The folder with the batches, unpacked from the archive, downloaded if need be; not checked yet.
+
+    Raises:
+        DataError: the archive is not the published one, or cannot be had.
+        StorageError: the data folder cannot be written.
+    """
     folder, archive = data_dir / FOLDER, data_dir / ARCHIVE
     if any((data_dir / name).is_file() for name in OFFICIAL_MD5):
         return data_dir

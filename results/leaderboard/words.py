@@ -128,7 +128,8 @@ def _notes(row: Row) -> list[str]:
 
 def _summary(row: Row, is_pooled: bool) -> str:
     """What the first row of a table says, as one sentence."""
-    spread = f"(mean of {row.count('num_seeds')} seeds)" if is_pooled else interval_text(row)
+    is_mean = is_pooled and row.known("num_seeds") > 1
+    spread = f"(mean of {row.count('num_seeds')} seeds)" if is_mean else interval_text(row)
     best = (
         f"{row.text('model')}/{row.text('augmentation')}, "
         f"{row.known('test_accuracy_percent'):.1f}% {spread}, "

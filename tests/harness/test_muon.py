@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from harness.cell import Precision
 from harness.errors import UsageError
 from harness.muon import Muon, hidden_weights, orthogonalized
 from harness.optimizer import make_optimizer, set_lr
@@ -21,13 +22,14 @@ def recipe(**fields: Any) -> Recipe:
     return Recipe.model_validate(values | {"optimizer": "muon", "muon_lr": 0.02} | fields)
 
 
+@pytest.mark.parametrize("products_in", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(64, 32, 3, 3), (64, 16), (16, 64), (8, 8, 1, 1)])
 def test_orthogonalized_matrices_have_the_singular_vectors_of_the_gradient_and_values_near_one(
-    shape: tuple[int, ...],
+    shape: tuple[int, ...], products_in: torch.dtype
 ) -> None:
     torch.manual_seed(0)
     gradient = torch.randn(shape)
-    update = orthogonalized(gradient, steps=5).flatten(1)
+    update = orthogonalized(gradient, products_in, steps=5).flatten(1)
     u, _, v = torch.linalg.svd(gradient.flatten(1), full_matrices=False)
     values = torch.linalg.svdvals(update)
     assert 0.4 < values.min() < values.max() < 1.4
@@ -54,6 +56,26 @@ def test_muon_on_matrices_is_torchs_but_for_the_norm_of_the_weights() -> None:
         theirs.data.mul_(4 / theirs.data.norm())
         reference.step()
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0.02)  # products in bfloat16
+
+
+@pytest.mark.parametrize(
+    ("precision", "products_in"),
+    [("fp32", torch.float32), ("tf32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.bfloat16)],
+)
+def test_the_products_of_muon_are_no_less_precise_than_the_cell(
+    precision: Precision, products_in: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(16, 16)
+    model = nn.Sequential(nn.Linear(16, 16), layer, nn.Linear(16, 2))
+    optimizer = make_optimizer(model, recipe(lr=1.0, muon_lr=1.0), CPU, precision=precision)
+    gradient = torch.randn(16, 16)
+    layer.weight.grad = gradient.clone()
+    before = layer.weight.detach() * (4 / layer.weight.detach().norm())
+    optimizer.step()
+    momentum = 0.6
+    expected = before - orthogonalized(gradient + momentum * gradient, products_in)
+    torch.testing.assert_close(layer.weight.detach(), expected, rtol=0, atol=1e-6)
 
 
 def test_parameters_that_are_not_hidden_weights_take_the_step_of_sgd() -> None:
