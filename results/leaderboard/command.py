@@ -43,15 +43,13 @@ def leaderboard(
         Path | None, typer.Option("--output", metavar="FILE", help="Write to a file, not to the screen.")
     ] = None,
 ) -> None:
-    r"""Rank the runs by accuracy for compute.
+    """Rank the runs by accuracy for compute.
 
     GPipe, Detectocorp and people stand beside them, as claims.
 
-    \b
-    Examples:
-      python -m results leaderboard runs/
-      python -m results leaderboard runs/ --by cell --sort -test_accuracy_percent --top 10
-      python -m results leaderboard runs/ --filter model=resnet18 --columns seed,nll --format latex
+    Example: python -m results leaderboard runs/ --by cell --sort -test_accuracy_percent --top 10
+
+    Example: python -m results leaderboard runs/ --filter model=resnet18 --columns seed,nll --format latex
     """
     # Loaded here so that the other commands do not wait for them.
     from results.index.load import usable_processors

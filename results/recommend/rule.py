@@ -172,7 +172,7 @@ def _measure_next(evidence: Evidence) -> list[str]:
     if evidence.is_stand_in:
         lines.append(
             "Measure both on images of your own, labelled by you: "
-            "python -m launch run --dataset imagefolder:PATH."
+            "python -m launch run cifar10-quick --dataset imagefolder:PATH."
         )
     if data.dataset == "cifar10" and not is_official_cifar10_test(data):
         lines.append("Score on the 10,000 official test images, which the claims are about.")
