@@ -32,6 +32,9 @@ RESERVES = (".reserved", ".weights.reserved")
 ROBUSTNESS_FILE = "robustness.npz"
 """In the folder of a run: what its model answered to changed images."""
 
+PRUNED = "pruned"
+"""Kind of a failure that is none: a budget stopped the training early, and a larger one goes on with it."""
+
 LOG_TAIL_LINES = 20
 """Of a failure, kept in its record."""
 

@@ -58,16 +58,19 @@ def number_text(value: float | None) -> str:
     return f"{value:.3g}T"
 
 
+ONE_SEED = "one seed"
+
+
 def interval_text(row: Row) -> str:
     """The ends of the accuracy's interval."""
     return f"[{row.known('test_accuracy_low_percent'):.1f}, {row.known('test_accuracy_high_percent'):.1f}]"
 
 
 def spread_text(row: Row) -> str:
-    """How far the accuracies of several seeds lie apart."""
+    """How far the accuracies of several seeds lie apart; of one, the ends of its interval."""
     deviation = row.number("test_accuracy_sd_percent")
     if deviation is None:
-        return "one seed"
+        return f"{interval_text(row)} {ONE_SEED}"
     lowest, highest = row.known("test_accuracy_min_percent"), row.known("test_accuracy_max_percent")
     return f"±{deviation:.2f} [{lowest:.1f}, {highest:.1f}]"
 

@@ -6,8 +6,10 @@ import json
 from dataclasses import dataclass
 
 from harness.interval import CONFIDENCE
+from harness.record import PRUNED
 from results.leaderboard.board import ON_FRONT, Board, Section
 from results.leaderboard.rows import (
+    ONE_SEED,
     SMALLER_PARTS,
     UNKNOWN,
     Row,
@@ -46,18 +48,22 @@ def words_of(section: Section, rows: list[Row], board: Board) -> Words:
 
 
 def unranked_lines(board: Board) -> list[str]:
-    """Lines about failed and unfinished runs."""
+    """Lines about runs that failed, were stopped or are not finished yet."""
     lines = []
-    if len(board.failed):
-        lines.append(f"Failed runs: {len(board.failed)}")
+    is_pruned = board.failed.texts("failure_kind") == PRUNED
+    failed, num_pruned = board.failed.select(~is_pruned), int(is_pruned.sum())
+    if num_pruned:
+        lines.append(f"Stopped early by a budget: {num_pruned:,}; results.csv says how far each had come")
+    if len(failed):
+        lines.append(f"Failed runs: {len(failed)}")
     columns = ("label", "cell_id", "failure_kind", "failure_message")
     for label, cell_id, kind, message in zip(
-        *(board.failed.texts(name)[:MAX_LISTED].tolist() for name in columns), strict=True
+        *(failed.texts(name)[:MAX_LISTED].tolist() for name in columns), strict=True
     ):
         reason = f"{kind}: {message}" if kind else "no reason recorded"
         lines.append(f"  {one_line(f'{label} ({cell_id}): {reason}', MAX_LINE_LENGTH)}")
-    if len(board.failed) > MAX_LISTED:
-        lines.append(f"  ... and {len(board.failed) - MAX_LISTED:,} more: results.csv has them all")
+    if len(failed) > MAX_LISTED:
+        lines.append(f"  ... and {len(failed) - MAX_LISTED:,} more: results.csv has them all")
     if board.num_filtered:
         lines.append(f"Finished runs that the filters leave out: {board.num_filtered:,}")
     if board.num_unfinished:
@@ -107,7 +113,7 @@ def _caption(section: Section, first: Row, board: Board) -> list[str]:
     if board.options.by == "cell":
         lines.append(
             "Each row is the mean over the seeds of a cell; SD: standard deviation over them. A row clears "
-            "the bar if every seed does."
+            f"the bar if every seed does. {ONE_SEED.capitalize()}: its {CONFIDENCE:.0%} Wilson interval."
         )
     if first.text("league") == "pre-trained":
         lines.append("These models started from weights; the compute that made those is not counted.")

@@ -18,12 +18,9 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.files import atomic_write, write_text
-from harness.record import ROBUSTNESS_FILE, Record, read_record, record_path
+from harness.record import PRUNED, ROBUSTNESS_FILE, Record, read_record, record_path
 from results.publish.private import Private
 from results.store import load_run
-
-PRUNED = "pruned"
-"""Kind of a record whose training a budget stopped; a later attempt goes on from there."""
 
 
 def publish_run(run_dir: Path, target: Path, machine: str) -> Record | None:

@@ -5,6 +5,8 @@ svg = heat_map(corruption_table("corruptions", leaders))
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import altair as alt
 
 from results.report.charts import Row, base, draw, layered, picture
@@ -22,8 +24,13 @@ def heat_map(table: Table) -> str:
         for name, entry in zip(names, row[1:], strict=True)
     ]
     order = [row[0].text for row in table.rows]
-    x = alt.X("column:N", sort=names, title=None, axis=alt.Axis(orient="top", labelAngle=-30, domain=False))
-    y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(domain=False))
+    x = alt.X(
+        "column:N",
+        sort=names,
+        title=None,
+        axis=alt.Axis(orient="top", labelAngle=-30, labelLimit=200, domain=False),
+    )
+    y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(domain=False, labelLimit=200))
     shade = alt.Color(
         "shade:Q", scale=alt.Scale(scheme="oranges", domain=[0, 1.4]), legend=None
     )  # dark text stays readable on the darkest square
@@ -32,4 +39,6 @@ def heat_map(table: Table) -> str:
         base().mark_text(fontSize=11, color="#1a1a1a").encode(x=x, y=y, text="text:N"),
     )
     size = (_SQUARE[0] * len(names), _SQUARE[1] * len(order))
-    return picture(draw(table.key, table.caption, table.caption, layers, rows, size=size))
+    chart = draw(table.key, table.caption, table.caption, layers, rows, size=size)
+    # In the report a chart adapts to the page; here each square has its size, and names their room.
+    return picture(replace(chart, spec=chart.spec | {"autosize": {"type": "pad"}, "title": table.caption}))

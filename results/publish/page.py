@@ -15,7 +15,7 @@ from results.markdown import as_text
 from results.publish.best import Best
 from results.publish.spent import Share, Spent
 from results.report.summary import Summary
-from results.report.values import Missing
+from results.report.values import UNKNOWN, Missing
 
 REPORT, MEMO = "report.html", "memo.md"
 
@@ -145,14 +145,9 @@ def _time(spent: Spent) -> list[str]:
 
 
 def _share(share: Share) -> tuple[str, ...]:
-    pflop = f"{share.train_pflop:.3g}" if share.train_pflop else "—"
-    return (
-        str(share.count),
-        f"{share.hours:.2f}",
-        f"{share.core_hours:.2f}",
-        f"{share.gpu_hours:.2f}",
-        pflop,
-    )
+    pflop = f"{share.train_pflop:.3g}" if share.train_pflop else UNKNOWN
+    on = [UNKNOWN if share.num_unknown else f"{hours:.2f}" for hours in (share.core_hours, share.gpu_hours)]
+    return str(share.count), f"{share.hours:.2f}", *on, pflop
 
 
 def _check(facts: Facts) -> list[str]:

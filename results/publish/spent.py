@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.record import Record
-from results.publish.compact import PRUNED, failed_attempts
+from harness.record import PRUNED, Record
+from results.publish.compact import failed_attempts
 from results.store import Run
 
 _SECONDS_PER_HOUR = 3600
@@ -32,13 +32,17 @@ class Share:
     """These hours times the GPUs."""
 
     train_pflop: float = 0.0
+    num_unknown: int = 0
+    """Records that another process wrote, and that do not say what they ran on."""
 
     def add(self, record: Record, seconds: float) -> None:
         """Count one run or attempt."""
         hours, environment = seconds / _SECONDS_PER_HOUR, record.environment
         self.count += 1
         self.hours += hours
-        if environment is not None:
+        if environment is None:
+            self.num_unknown += 1
+        else:
             self.core_hours += hours * environment.num_processes * environment.threads_per_process
             self.gpu_hours += hours * environment.num_processes * (environment.device_type == "cuda")
         if record.status == "finished" and record.model is not None:

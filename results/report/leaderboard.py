@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from harness.record import PRUNED
 from results.index.run_table import RunTable
 from results.references import Reference, leaderboard_references
 from results.report.boards import Board
@@ -97,10 +98,13 @@ def leaderboard_table(board: Board) -> Table:
 
 
 def failure_table(table: RunTable) -> Table | None:
-    """The runs that failed; None where none did."""
+    """The runs that failed, and those that a budget stopped, last; None where there are none."""
+    is_pruned = table.texts("failure_kind") == PRUNED
     failed = np.flatnonzero(table.texts("status") == "failed")
     if not len(failed):
         return None
+    failed = failed[np.argsort(is_pruned[failed], kind="stable")]
+    num_pruned = int(is_pruned[failed].sum())
     shown = table.select(failed[:MAX_FAILURES])
     names = ("model", "augmentation", "failure_kind", "failure_message")
     texts = [shown.texts(name) for name in names]
@@ -116,13 +120,13 @@ def failure_table(table: RunTable) -> Table | None:
     more = len(failed) - len(rows)
     return Table(
         "failures",
-        f"Runs that failed: {len(failed):,}",
+        f"Runs that failed: {len(failed) - num_pruned:,}; stopped early by a budget: {num_pruned:,}",
         (
             Column("model", "text", "model"),
             Column("augmentation", "text", "augmentation"),
             Column("kind", "text", "failure_kind"),
             Column("message", "text", "failure_message"),
-            Column("time lost", "number", "burnt_s"),
+            Column("time spent", "number", "burnt_s"),
             Column("cell", "cell", "cell_id"),
         ),
         rows,

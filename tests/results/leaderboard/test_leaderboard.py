@@ -239,6 +239,19 @@ def test_failed_unfinished_and_untrusted_runs_are_listed(
     assert f"left out: {damaged}: cannot be read" in shown
 
 
+def test_what_a_budget_stopped_is_not_called_a_failure(
+    make_run: RunFactory, make_failed_run: RunFactory, runs: Path
+) -> None:
+    make_run()
+    make_failed_run(seed=1)
+    for seed in (2, 3, 4):
+        make_failed_run("stopped after epoch 1 of 9", kind="pruned", seed=seed)
+    shown = _show(runs)
+    assert "Failed runs: 1" in shown
+    assert "Stopped early by a budget: 3" in shown
+    assert "stopped after epoch" not in shown
+
+
 def test_nothing_to_rank_is_said(make_failed_run: RunFactory, runs: Path) -> None:
     make_failed_run()
     shown = _show(runs)

@@ -196,6 +196,18 @@ def test_folders_without_a_finished_run_give_a_report_that_says_so(
     assert len(report.failures.rows) == 1
 
 
+def test_what_a_budget_stopped_is_listed_after_what_failed(
+    make_run: RunFactory, make_failed_run: RunFactory, runs: Path
+) -> None:
+    make_failed_run("stopped after epoch 1 of 9", kind="pruned", seed=1)
+    make_failed_run(seed=2)
+    make_run()
+    table = leaderboard.failure_table(load_table(runs))
+    assert table is not None
+    assert table.caption == "Runs that failed: 1; stopped early by a budget: 1"
+    assert [row[2].text for row in table.rows] == ["diverged", "pruned"]
+
+
 def test_mistakes_are_shown_only_of_the_very_images_of_the_run(
     small: tuple[Report, str, Path], shared_data: Path, tmp_path: Path
 ) -> None:
