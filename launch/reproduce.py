@@ -43,6 +43,7 @@ def reproduce(published: Path, settings: Settings, console: Console) -> bool | N
         StorageError: the folder of the new run cannot be written.
     """
     record = _read_finished(published)
+    assert record.data is not None, "of a finished run"
     run_dir = settings.out / record.cell_id
     if run_dir.resolve() == published.resolve():
         raise UsageError(f"--out {settings.out} holds the published run itself: choose another folder")
