@@ -28,7 +28,7 @@ def heat_map(table: Table) -> str:
         "column:N",
         sort=names,
         title=None,
-        axis=alt.Axis(orient="top", labelAngle=-30, labelLimit=200, domain=False),
+        axis=alt.Axis(orient="top", labelAngle=-30, labelLimit=200, labelOverlap=False, domain=False),
     )
     y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(domain=False, labelLimit=200))
     shade = alt.Color(
