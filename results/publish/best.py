@@ -1,7 +1,7 @@
 """The most accurate run of each league, and its shares of GPipe.
 
 for best in best_of_leagues(load_table(folder, BEST_COLUMNS)):
-    best.league, best.accuracy_percent, best.least_compute_percent
+    best.league, best.accuracy_percent, best.compute_share_at_most
 """
 
 from __future__ import annotations
@@ -9,24 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from results.index.run_table import RunTable
-from results.references import load_references
+from results.value.peers import PEER_COLUMNS, Peers, peer_groups
+from results.value.ratios import gpipe_shares
 
 BEST_COLUMNS = (
-    "status",
-    "dataset",
-    "data_fingerprint",
-    "league",
-    "model",
-    "augmentation",
-    "cell_id",
+    *PEER_COLUMNS,
     "val_accuracy_percent",
-    "test_accuracy_percent",
     "test_accuracy_low_percent",
     "test_accuracy_high_percent",
     "total_train_pflop",
     "num_params",
+    "forward_flops_per_image",
+    "train_flops_per_image",
     "share_of_gpipe_accuracy_percent",
     "share_of_gpipe_params_percent",
 )
@@ -48,8 +45,8 @@ class Best:
     train_pflop: float
     accuracy_share: float
     params_share: float
-    compute_share_at_most: float
-    """Of a lower bound of GPipe's training compute, so that the true share is smaller."""
+    compute_share_at_most: float | None
+    """Of a lower bound of GPipe's training compute; None where it has no meaning, see `gpipe_shares`."""
 
 
 def best_of_leagues(table: RunTable) -> list[Best]:
@@ -58,29 +55,31 @@ def best_of_leagues(table: RunTable) -> list[Best]:
     Chosen by test accuracy, its test accuracy would look better than it is. Runs that held out no images
     are not chosen.
     """
-    names = ("dataset", "data_fingerprint", "league")
-    keys = list(zip(*(table.texts(name).tolist() for name in names), strict=True))
-    validated = table.numbers("val_accuracy_percent")
-    is_candidate = (table.texts("status") == "finished") & np.isfinite(validated)
-    found = []
-    for key in sorted({key for key, candidate in zip(keys, is_candidate, strict=True) if candidate}):
-        rows = [place for place, each in enumerate(keys) if each == key and is_candidate[place]]
-        found.append(_best(table, max(rows, key=lambda place: validated[place])))
-    return found
+    groups = sorted(
+        peer_groups(table), key=lambda peers: (peers.dataset, peers.data_fingerprint, peers.league)
+    )
+    return [_best(peers) for peers in groups if np.isfinite(_validated(peers)).any()]
 
 
-def _best(table: RunTable, place: int) -> Best:
+def _validated(peers: Peers) -> NDArray[np.float64]:
+    """Accuracy of each run on its validation images; NaN where it has none."""
+    return peers.table.numbers("val_accuracy_percent")[peers.rows]
+
+
+def _best(peers: Peers) -> Best:
+    run = int(np.nanargmax(_validated(peers)))
+    place, shares = peers.rows[run], gpipe_shares(peers)
+    compute = float("nan") if shares is None else float(shares.least_train_compute[peers.places[run]])
+
     def number(name: str) -> float:
-        return float(table.numbers(name)[place])
+        return float(peers.table.numbers(name)[place])
 
     def text(name: str) -> str:
-        return str(table.texts(name)[place])
+        return str(peers.table.texts(name)[place])
 
-    counted = load_references()["gpipe"].counted
-    assert counted is not None, "references.yaml counts GPipe"
     return Best(
-        text("dataset"),
-        text("league"),
+        peers.dataset,
+        peers.league,
         text("model"),
         text("augmentation"),
         text("cell_id"),
@@ -91,5 +90,5 @@ def _best(table: RunTable, place: int) -> Best:
         number("total_train_pflop"),
         number("share_of_gpipe_accuracy_percent"),
         number("share_of_gpipe_params_percent"),
-        100 * number("total_train_pflop") / counted.least_train_pflop,
+        None if np.isnan(compute) else compute,
     )

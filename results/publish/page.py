@@ -89,7 +89,7 @@ def _best(best: Sequence[Best]) -> list[str]:
             f"{each.num_params / 1e6:.2f}M",
             f"{each.params_share:.2g}%",
             f"{each.train_pflop:.3g}",
-            f"{each.compute_share_at_most:.2g}%",
+            UNKNOWN if each.compute_share_at_most is None else f"{each.compute_share_at_most:.2g}%",
             each.cell_id,
         )
         for each in best
@@ -98,8 +98,9 @@ def _best(best: Sequence[Best]) -> list[str]:
         "## The most accurate of each league\n",
         *_table(head, rows),
         "Chosen by accuracy on validation images. GPipe's training compute is not published: the share is "
-        "of a lower bound that is counted from its architecture (`python -m models.amoebanet`). The compute "
-        "that made the weights which pre-trained models start from is not counted.\n",
+        "of a lower bound that is counted from its architecture (`python -m models.amoebanet`). Models that "
+        "start from weights have none: the compute that made those is not counted, and GPipe's own "
+        "pre-training is.\n",
     ]
 
 

@@ -190,6 +190,7 @@ def test_the_best_of_each_league_is_chosen_on_validation_images(make_run: RunFac
     ]
     assert best[0].accuracy_percent == 90.0
     assert best[0].accuracy_share == pytest.approx(100 * 90 / 99)
+    assert best[1].compute_share_at_most is None  # what made its weights is not counted
     assert best[0].compute_share_at_most == pytest.approx(100 * 0.18 / 2386.3, rel=1e-3)
 
 
