@@ -61,10 +61,11 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+def write_arrays(path: Path, arrays: dict[str, np.ndarray[Any, Any]], compress: bool = False) -> None:
     """Write named arrays to the `.npz` file `path`, atomically."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy types its keyword arrays as bool
+    save = np.savez_compressed if compress else np.savez
+    save(buffer, **arrays)  # type: ignore[arg-type]  # numpy types its keyword arrays as bool
     with atomic_write(path) as file:
         file.write(buffer.getvalue())
 

@@ -14,6 +14,7 @@ Missing means null, with the reason in `unavailable`; never 0 and never a guess.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -173,6 +174,11 @@ class Record(Value):
     failure: Failure | None = None
 
 
+def write_cell(run_dir: Path, cell: CellSpec) -> None:
+    """Write `cell` to its place in `run_dir`, atomically."""
+    write_text(run_dir / "cell.json", json.dumps(cell.model_dump(), indent=1) + "\n")
+
+
 def record_path(run_dir: Path) -> Path:
     """Where a run's record is kept."""
     return run_dir / "record.json"
@@ -201,3 +207,13 @@ def read_record(run_dir: Path) -> Record | None:
     except (ValidationError, UsageError) as error:
         problem = first_problem(error, "record") if isinstance(error, ValidationError) else str(error)
         raise DataError(f"{path}: {problem} (move the folder away to run the cell again)") from None
+
+
+def is_finished(run_dir: Path) -> bool:
+    """Whether there is a record of a run that came to its end.
+
+    Raises:
+        DataError: the record cannot be read.
+    """
+    record = read_record(run_dir)
+    return record is not None and record.status == "finished"

@@ -26,9 +26,9 @@ from harness.precision import slow_precision
 from harness.preparing import check_cell
 from harness.process import leave_process_group, start_process, use_threads
 from harness.progress import Reporter
-from harness.record import Environment
+from harness.record import Environment, is_finished
 from harness.run_cell import Run, run_cell
-from harness.run_dir import claim, is_finished, pending_cells, untested
+from harness.run_dir import claim, pending_cells, untested
 from harness.seeding import use_deterministic_kernels
 from harness.settings import Settings
 

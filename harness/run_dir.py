@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import traceback
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from harness.cell import CellSpec
 from harness.errors import StorageError, VerdictError
-from harness.files import clear_temporaries, reserve_space, storage_error, write_arrays, write_text
+from harness.files import clear_temporaries, reserve_space, storage_error, write_arrays
 from harness.out_of_memory import is_out_of_memory
 from harness.progress import CellProgress
 from harness.record import (
@@ -26,8 +25,10 @@ from harness.record import (
     ROBUSTNESS_FILE,
     Failure,
     Record,
+    is_finished,
     read_record,
     record_path,
+    write_cell,
     write_record,
 )
 from harness.tether import SWITCH
@@ -75,16 +76,6 @@ def claim(run_dir: Path) -> Iterator[bool]:
         lock.release()
 
 
-def is_finished(run_dir: Path) -> bool:
-    """Whether there is a record of a run that came to its end.
-
-    Raises:
-        DataError: the record cannot be read.
-    """
-    record = read_record(run_dir)
-    return record is not None and record.status == "finished"
-
-
 def pending_cells(out: Path, cells: list[CellSpec]) -> list[CellSpec]:
     """The cells that are not finished; those that failed before come last."""
     unfinished = [cell for cell in cells if not is_finished(out / cell.cell_id)]
@@ -114,7 +105,7 @@ def open_run_dir(run_dir: Path, cell: CellSpec, num_test: int, num_val: int, num
     clear_temporaries(run_dir, min_age_s=0)
     for name in _OF_AN_EARLIER_ATTEMPT:
         (run_dir / name).unlink(missing_ok=True)
-    write_text(run_dir / "cell.json", json.dumps(cell.model_dump(), indent=1) + "\n")
+    write_cell(run_dir, cell)
     num_bytes = num_test * (8 * num_classes + 8) + num_val * (4 * num_classes + 16) + _RECORD_BYTES
     reserve_space(run_dir / _RESERVE, num_bytes)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.cell import CellSpec
 from harness.errors import DataError, UsageError
 from harness.live import read_live
-from harness.record import Record, read_record
+from harness.record import PRUNED, Record, read_record
 from launch.budget import Spending, flops_of_epochs
 from launch.job import Ended, Job
 from launch.pruning import Halving
@@ -118,7 +118,7 @@ class HalvingQueue:
         """See `Queue.settled`."""
         record = _record(self._out, cell)
         failure = None if record is None else record.failure
-        if failure is None or failure.kind == "pruned":
+        if failure is None or failure.kind == PRUNED:
             self.add(cell)
         else:
             self._given_out.discard(cell.cell_id)

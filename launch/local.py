@@ -17,10 +17,11 @@ from pathlib import Path
 
 import psutil
 
-from harness.files import storage_error, write_text
+from harness.files import storage_error
 from harness.live import live_path
+from harness.record import write_cell
 from harness.settings import Settings
-from launch.command import ROOT, cell_path, child_command, child_environment, output_path
+from launch.command import ROOT, child_command, child_environment, output_path
 from launch.job import Ended, Job, Kind
 from launch.outcome import clear_outcome, judge
 from launch.slots import Slot, Slots
@@ -112,7 +113,7 @@ class LocalExecutor:
         try:
             job.run_dir.mkdir(parents=True, exist_ok=True)
             clear_outcome(job)
-            write_text(cell_path(job), job.cell.model_dump_json(indent=1) + "\n")
+            write_cell(job.run_dir, job.cell)
             process = spawn([*words, "--", *self._command_of(job, settings)], environment, output_path(job))
         except BaseException as error:
             self._slots.give_back(slot)

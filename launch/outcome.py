@@ -15,7 +15,16 @@ from pathlib import Path
 from harness.cell import CellSpec
 from harness.errors import DataError
 from harness.live import delete_live
-from harness.record import LOG_TAIL_LINES, RESERVES, Failure, Record, read_record, record_path, write_record
+from harness.record import (
+    LOG_TAIL_LINES,
+    PRUNED,
+    RESERVES,
+    Failure,
+    Record,
+    read_record,
+    record_path,
+    write_record,
+)
 from launch.command import outcome_path, output_path
 from launch.job import Ended, Job, Kind
 
@@ -68,7 +77,7 @@ def judge(job: Job, returncode: int, seconds: float, reason: tuple[Kind, str] | 
         return Ended(job, "paused", said[1], seconds)
     if reason is not None:
         return Ended(job, *reason, seconds)
-    if record is not None and record.failure is not None and record.failure.kind != "pruned":
+    if record is not None and record.failure is not None and record.failure.kind != PRUNED:
         return Ended(job, known_kind(record.failure.kind), record.failure.message, seconds)
     if said is not None and said[0] != "interrupted":
         return Ended(job, known_kind(said[0]), said[1], seconds)

@@ -1,11 +1,10 @@
 """One published run, trained again here and compared: `python -m launch reproduce PUBLISHED_RUN`.
 
-code = reproduce(Path("results/published/epyc-2-cores/runs/3f1c09a2b7de"), settings, Console())
+agrees = reproduce(Path("results/published/epyc-2-cores/runs/3f1c09a2b7de"), settings, Console())
 """
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 from dataclasses import replace
@@ -14,10 +13,9 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.errors import DataError, UsageError
-from harness.files import write_text
-from harness.record import Record, read_record
+from harness.record import Record, is_finished, read_record, write_cell
 from harness.settings import Settings
-from launch.command import cell_path, child_command, child_environment
+from launch.command import child_command, child_environment
 from launch.job import Job
 from results.compare.again import compare_again
 from results.compare.again_page import print_again
@@ -48,13 +46,13 @@ def reproduce(published: Path, settings: Settings, console: Console) -> bool | N
     if run_dir.resolve() == published.resolve():
         raise UsageError(f"--out {settings.out} holds the published run itself: choose another folder")
     settings = replace(settings, allow_unofficial_data=not record.data.official)
-    if not _is_finished(run_dir):
+    if not is_finished(run_dir):
         job = Job(record.cell, run_dir)
-        write_text(cell_path(job), json.dumps(record.cell.model_dump(), indent=1) + "\n")
+        write_cell(run_dir, record.cell)
         words = child_command(job, settings)
         console.print(f"training {record.cell.label()}: {shlex.join(words)}", highlight=False, soft_wrap=True)
         subprocess.run(words, env=child_environment(job, settings), check=False)  # it says what is wrong
-        if not _is_finished(run_dir):
+        if not is_finished(run_dir):
             return None
     found = compare_again(published, run_dir)
     print_again(found, record, console)
@@ -70,8 +68,3 @@ def _read_finished(published: Path) -> Record:
     if record.cell_id != record.cell.cell_id:
         raise DataError(f"{published}: its record is not about its cell")
     return record
-
-
-def _is_finished(run_dir: Path) -> bool:
-    record = read_record(run_dir)
-    return record is not None and record.status == "finished"

@@ -110,10 +110,7 @@ def load_runs(folder: Path) -> StoredRuns:
     Raises:
         UsageError: `folder` cannot be read or holds no run.
     """
-    try:
-        run_dirs = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    except OSError as error:
-        raise unreadable_folder(folder, error) from None
+    run_dirs = run_dirs_of(folder)
     runs: list[Run] = []
     warnings: list[str] = []
     num_unfinished = 0
@@ -131,6 +128,18 @@ def load_runs(folder: Path) -> StoredRuns:
     if not (runs or warnings or num_unfinished):
         raise no_runs(folder)
     return StoredRuns(runs, warnings, num_unfinished)
+
+
+def run_dirs_of(folder: Path) -> list[Path]:
+    """Every folder in `folder`, by name.
+
+    Raises:
+        UsageError: `folder` cannot be read.
+    """
+    try:
+        return [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    except OSError as error:
+        raise unreadable_folder(folder, error) from None
 
 
 def unreadable_folder(folder: Path, error: OSError) -> UsageError:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HardwareError, UsageError
-from harness.files import write_text
 from harness.live import read_live
+from harness.record import write_cell
 from harness.settings import Settings
 from launch.cluster.ray_join import check_shared, join
 from launch.cluster.ray_task import STOPPED, Result, run_attempt
-from launch.command import cell_path, child_command
+from launch.command import child_command
 from launch.job import Ended, Job
 from launch.local import Limits
 from launch.outcome import EXIT_INTERRUPTED, judge
@@ -132,7 +132,7 @@ class RayExecutor:
             StorageError: its folder cannot be written.
         """
         cpus, gpus = self._needs(job)
-        write_text(cell_path(job), job.cell.model_dump_json(indent=1) + "\n")
+        write_cell(job.run_dir, job.cell)
         threads = self._settings.threads or max(1, cpus // job.cell.num_processes)
         settings = replace(self._settings, threads=threads)
         # a worker of its own for each attempt: nothing of one is left for the next

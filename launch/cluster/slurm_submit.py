@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HardwareError, UsageError
-from harness.files import storage_error, write_text
+from harness.files import storage_error
 from harness.live import live_path
+from harness.record import write_cell
 from launch.cluster.slurm_task import CellTask, Result
-from launch.command import cell_path
 from launch.job import Job
 from launch.outcome import clear_outcome
 
@@ -44,7 +44,7 @@ def prepare(job: Job) -> None:
         live_path(job.run_dir).unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(job.run_dir, error) from error
-    write_text(cell_path(job), job.cell.model_dump_json(indent=1) + "\n")
+    write_cell(job.run_dir, job.cell)
 
 
 def submit_array(

@@ -92,7 +92,7 @@ def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE)
 
 
 def _accuracies_of_seeds(published: Path) -> tuple[float, ...]:
-    columns = ("cell_id", "seedless_id", "status", "test_accuracy_percent", "full_test_fingerprint")
+    columns = ("cell_id", "seedless_id", "status", "test_accuracy_percent")
     folder = published.resolve().parent
     table = load_table(folder, columns, usable_processors())
     cell_ids, twins = table.texts("cell_id"), table.texts("seedless_id")

@@ -28,4 +28,8 @@ Settings = Annotated[
         help="One figure of your own, or KEY.low, KEY.high; may be repeated.",
     ),
 ]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="FOLDER", help="The data set, to show the worst mistakes."),
+]
 DrawsSeed = Annotated[int, typer.Option("--seed", min=0, help="Of the Monte Carlo draws.")]

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from results.economics.options import AssumptionsFile, AuditFolder, CellId, DrawsSeed, RunsFolder, Settings
+from results.economics.options import (
+    AssumptionsFile,
+    AuditFolder,
+    CellId,
+    DataFolder,
+    DrawsSeed,
+    RunsFolder,
+    Settings,
+)
 
 
 def publish(
@@ -20,10 +28,7 @@ def publish(
     assumptions: AssumptionsFile = None,
     settings: Settings = None,
     cell: CellId = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option("--data-dir", metavar="FOLDER", help="The data set, to show the worst mistakes."),
-    ] = None,
+    data_dir: DataFolder = None,
     seed: DrawsSeed = 0,
 ) -> None:
     """Write runs to a folder that can be checked in: records, predictions, table, report, memo, a page.

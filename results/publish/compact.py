@@ -9,7 +9,6 @@ Paths within the cell (of an image folder, of weights) stay as they are: its id 
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -17,32 +16,33 @@ from typing import Any
 import numpy as np
 
 from harness.errors import DataError
-from harness.files import atomic_write, write_text
-from harness.record import PRUNED, ROBUSTNESS_FILE, Record, read_record, record_path
+from harness.files import write_arrays, write_text
+from harness.record import PRUNED, ROBUSTNESS_FILE, Record, record_path, write_cell
 from results.publish.private import Private
 from results.store import load_run
 
 
-def publish_run(run_dir: Path, target: Path, machine: str) -> Record | None:
-    """Write one run into the folder `target`, its record last; None where there is no record yet.
+def publish_run(run_dir: Path, target: Path, machine: str) -> bool:
+    """Write one run into the folder `target`, its record last; False where there is no record yet.
 
     Raises:
         DataError: its record or its predictions cannot be trusted.
         StorageError: a file cannot be written.
     """
-    if load_run(run_dir) is None:
-        return None
-    record = read_record(run_dir)
-    assert record is not None
+    loaded = load_run(run_dir)
+    if loaded is None:
+        return False
+    record = loaded[0].record
     folder = target / run_dir.name
-    write_text(folder / "cell.json", json.dumps(record.cell.model_dump(), indent=1) + "\n")
+    write_cell(folder, record.cell)
     for number, attempt in enumerate(failed_attempts(run_dir), start=1):
         _write_record(folder / "attempts" / f"{number:03d}.json", attempt, machine)
     if record.status == "finished":
         for name in ("predictions.npz", ROBUSTNESS_FILE):
             if (run_dir / name).exists():
                 _compress(run_dir / name, folder / name)
-    return _write_record(record_path(folder), record, machine)
+    _write_record(record_path(folder), record, machine)
+    return True
 
 
 def failed_attempts(run_dir: Path) -> list[Record]:
@@ -62,16 +62,12 @@ def failed_attempts(run_dir: Path) -> list[Record]:
     return found
 
 
-def _write_record(path: Path, record: Record, machine: str) -> Record:
+def _write_record(path: Path, record: Record, machine: str) -> None:
     hostname = None if record.environment is None else record.environment.hostname
     public: dict[str, Any] = Private(hostname, machine).removed(record.model_dump(mode="json"))
     write_text(path, json.dumps(public, indent=1) + "\n")
-    return Record.model_validate_json(path.read_bytes())
 
 
 def _compress(source: Path, target: Path) -> None:
-    buffer = io.BytesIO()
     with np.load(source, allow_pickle=False) as arrays:
-        np.savez_compressed(buffer, **{name: arrays[name] for name in arrays.files})
-    with atomic_write(target) as file:
-        file.write(buffer.getvalue())
+        write_arrays(target, dict(arrays), compress=True)

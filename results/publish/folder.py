@@ -19,8 +19,9 @@ from results.publish.spent import time_spent
 from results.report.build import Report
 from results.report.memo import memo_files
 from results.report.page import report_html
-from results.report.values import Table
-from results.store import MAX_LINE_LENGTH, load_runs, no_runs, one_line, unreadable_folder
+from results.report.summary import Summary
+from results.report.values import Missing, Table
+from results.store import MAX_LINE_LENGTH, load_runs, no_runs, one_line, run_dirs_of
 
 RUNS, PAGE, CORRUPTIONS = "runs", "README.md", "corruptions.svg"
 
@@ -35,14 +36,10 @@ def publish_runs(runs: Path, folder: Path) -> list[str]:
     target = folder / RUNS
     if runs.resolve() == target.resolve():
         raise UsageError(f"{runs} is the published copy: name the folder that the runs were made in")
-    try:
-        run_dirs = [path for path in sorted(runs.iterdir()) if path.is_dir()]
-    except OSError as error:
-        raise unreadable_folder(runs, error) from None
     left_out, num_published = [], 0
-    for run_dir in run_dirs:
+    for run_dir in run_dirs_of(runs):
         try:
-            num_published += publish_run(run_dir, target, machine_of(folder)) is not None
+            num_published += publish_run(run_dir, target, machine_of(folder))
         except DataError as error:
             left_out.append(one_line(f"left out: {error}", MAX_LINE_LENGTH))
     if not num_published:
@@ -70,16 +67,24 @@ def pages_of(folder: Path, report: Report) -> dict[Path, str]:
     if shown is not None and isinstance(shown.corruptions, Table):
         files[folder / CORRUPTIONS] = heat_map(shown.corruptions)
         pictures.append(CORRUPTIONS)
-    runs = folder / RUNS
+    facts = facts_of(folder / RUNS, folder, report.summary, tuple(pictures))
+    return files | {folder / PAGE: page_of(facts)}
+
+
+def facts_of(runs: Path, folder: Path, summary: Summary | Missing, pictures: tuple[str, ...]) -> Facts:
+    """What the page of `folder` says of the published `runs`.
+
+    Raises:
+        DataError: a record of an earlier attempt cannot be read.
+    """
     stored = load_runs(runs).runs
-    facts = Facts(
+    return Facts(
         folder=folder.as_posix(),
         machine=machine_of(folder),
-        summary=report.summary,
-        pictures=tuple(pictures),
+        summary=summary,
+        pictures=pictures,
         best=best_of_leagues(load_table(runs, BEST_COLUMNS, usable_processors())),
         board=make_board(runs, BoardOptions(by="cell", top=None)),
         records=[run.record for run in stored],
         spent=time_spent(stored),
     )
-    return files | {folder / PAGE: page_of(facts)}

@@ -14,6 +14,7 @@ from results.economics.options import (
     AssumptionsFile,
     AuditFolder,
     CellId,
+    DataFolder,
     DrawsSeed,
     RunsFolder,
     Settings,
@@ -26,10 +27,7 @@ def report(
     assumptions: AssumptionsFile = None,
     settings: Settings = None,
     cell: CellId = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option("--data-dir", metavar="FOLDER", help="The data set, to show the worst mistakes."),
-    ] = None,
+    data_dir: DataFolder = None,
     output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The report.")] = Path(
         "report.html"
     ),

@@ -11,12 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from results.index.load import load_table
-from results.leaderboard.board import BoardOptions, make_board
-from results.publish.best import BEST_COLUMNS, best_of_leagues
-from results.publish.folder import PAGE, RUNS
-from results.publish.page import Facts, page_of
-from results.publish.spent import time_spent
+from results.publish.folder import PAGE, RUNS, facts_of
+from results.publish.page import page_of
 from results.report.values import Missing
 from results.store import load_runs
 from results.table import write_csv
@@ -52,16 +48,7 @@ def test_every_table_of_the_page_is_derived_again(folder: Path, copy: Path) -> N
     stored = load_runs(copy)
     assert stored.warnings == []
     assert stored.num_unfinished == 0
-    facts = Facts(
-        folder=folder.relative_to(ROOT).as_posix(),
-        machine=folder.name,
-        summary=Missing("not looked at"),
-        pictures=(),
-        best=best_of_leagues(load_table(copy, BEST_COLUMNS)),
-        board=make_board(copy, BoardOptions(by="cell", top=None)),
-        records=[run.record for run in stored.runs],
-        spent=time_spent(stored.runs),
-    )
+    facts = facts_of(copy, folder.relative_to(ROOT), Missing("not looked at"), pictures=())
     written = (folder / PAGE).read_text().splitlines()
     rows = [line for line in page_of(facts).splitlines() if line.startswith("|")]
     assert len(rows) > 20
