@@ -9,13 +9,16 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import StorageError
 from harness.live import Live, live_path, read_live
+from harness.record import record_path
 from launch.claim import Claims, Holder
+from launch.job import Job
 from launch.plan.facts import CellState
+from launch.screen.snapshot import RunningCell, running_cell
 
 FRESH_S = 60.0
 """A sign of life counts for so long where no launcher has claimed the cell."""
@@ -48,15 +51,35 @@ def find_running(out: Path, states: Mapping[str, CellState]) -> dict[str, Runnin
     return found
 
 
+def attempt_shown(job: Job, place: str, elapsed_s: float) -> RunningCell:
+    """An attempt of this launcher that began `elapsed_s` ago and is not over."""
+    live = read_live(job.run_dir)
+    if live is not None and time.time() - live.time > elapsed_s:
+        live = None  # of an earlier attempt
+    silent_s = None if live is None else time.time() - live.time
+    shown = running_cell(
+        job.cell.label(), place, live, cell_id=job.cell.cell_id, elapsed_s=elapsed_s, silent_s=silent_s
+    )
+    record_age_s = _age_s(record_path(job.run_dir))
+    if live is None and record_age_s is not None and record_age_s < elapsed_s:
+        return replace(shown, phase="ending")  # its record is written, its process not over
+    return shown
+
+
+def _age_s(path: Path) -> float | None:
+    """Seconds since the file was written; None: there is none."""
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except OSError:
+        return None
+
+
 def _running(run_dir: Path, cell_id: str, claims: Claims) -> Running | None:
     try:
         holder = claims.holder(cell_id)
     except StorageError:
         holder = None  # nobody can be named
-    try:
-        silent_s = max(0.0, time.time() - live_path(run_dir).stat().st_mtime)
-    except OSError:
-        silent_s = None
+    silent_s = _age_s(live_path(run_dir))
     live = None if silent_s is None else read_live(run_dir)
     if holder is not None:
         return Running(live, silent_s, holder)

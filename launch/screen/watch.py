@@ -12,13 +12,13 @@ from rich.console import Console
 
 from harness.cell import CellSpec
 from harness.errors import VerdictError
-from harness.live import read_live
-from launch.job import Ended, Job
+from launch.job import Ended
 from launch.plan.plan import Plan
 from launch.plan.states import scan_runs
 from launch.plan.time_left import TimeLeft
 from launch.scheduler import Scheduler
-from launch.screen.snapshot import Announcement, RunningCell, Snapshot, running_cell
+from launch.screen.running import attempt_shown
+from launch.screen.snapshot import Announcement, Snapshot
 from launch.screen.text import duration
 from launch.screen.top import Top
 from launch.screen.view import View
@@ -147,7 +147,8 @@ class Watch:
 
     def _snapshot(self, scheduler: Scheduler) -> Snapshot:
         summary, now = scheduler.summary, time.monotonic()
-        running = [self._running(scheduler, job, now - begun) for job, begun in scheduler.started.items()]
+        place = scheduler.executor.place
+        running = [attempt_shown(job, place(job), now - begun) for job, begun in scheduler.started.items()]
         times = {cell.cell_id: (cell.elapsed_s or 0.0, cell.share) for cell in running}
         return Snapshot(
             running=running,
@@ -157,17 +158,4 @@ class Watch:
             failed=dict(summary.failures()),
             time_left_s=self._time_left.estimate_s(times),
             top=self._top.rows(NUM_TOP),
-        )
-
-    def _running(self, scheduler: Scheduler, job: Job, elapsed_s: float) -> RunningCell:
-        live = read_live(job.run_dir)
-        if live is not None and time.time() - live.time > elapsed_s:
-            live = None  # of an earlier attempt
-        return running_cell(
-            job.cell.label(),
-            scheduler.executor.place(job),
-            live,
-            cell_id=job.cell.cell_id,
-            elapsed_s=elapsed_s,
-            silent_s=None if live is None else time.time() - live.time,
         )
