@@ -27,7 +27,7 @@ _ROWS_AT_ONCE = 2000
 
 
 def csv_lines(board: Board) -> Iterator[str]:
-    """One table for all sections; references at the foot, with `claim` for a rank."""
+    """One table for all sections; references at the foot, with `claim` for a rank, where models are named."""
     names = _exported(board)
     yield csv_text([["rank", "tie", "pareto", *names]])
     for section in board.sections:
@@ -39,7 +39,7 @@ def csv_lines(board: Board) -> Iterator[str]:
                 ["true" if mark else "false" for mark in section.on_front[start:stop].tolist()],
             ]
             yield csv_text(zip(*marks, *(rows.texts(name) for name in names), strict=True))
-    for entry in leaderboard_references():
+    for entry in leaderboard_references() if "model" in names else ():
         facts = _claim(entry)
         claim = [as_cell(str(facts[name])) if facts.get(name) is not None else "" for name in names]
         yield csv_text([["claim", "", "", *claim]])

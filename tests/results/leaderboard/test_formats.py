@@ -65,6 +65,12 @@ def test_csv_has_the_values_of_the_table_and_marks_claims(folder: Path) -> None:
     assert (rows[5]["model"], rows[5]["test_accuracy_percent"], rows[5]["cell_id"]) == ("GPipe", "99.0", "")
 
 
+def test_csv_has_no_claims_that_it_cannot_name(folder: Path) -> None:
+    rows = _csv(_text(folder, "csv", columns=("seed", "test_accuracy_percent"), top=None))
+
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "1"]
+
+
 def test_csv_cells_are_no_formulas(make_run: RunFactory, runs: Path) -> None:
     make_run(cell={"dataset": "imagefolder:/x"}, data={"class_names": ("=1+1", "b", "c")}, arrays=None)
 
