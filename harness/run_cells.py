@@ -54,7 +54,6 @@ def run_cells(
     Raises:
         VerdictError: the machine, the data or the disk is not what the cells need.
     """
-    use_deterministic_kernels()
     use_threads(settings.threads)
     process = start_process(settings.cpu, settings.timeout_s)
     check_devices(process)
@@ -82,6 +81,8 @@ def run_cells(
         Run(cell, data, process, environment, out / cell.cell_id, command, settings, launch_time_s)
         for cell in pending
     ]
+    if runs:
+        use_deterministic_kernels()  # not before: it loads torch's compiler, which takes seconds
     num_failed = _run_all(runs, reporter, after_each)
     if process.is_main and at_end is not None:
         at_end(out)

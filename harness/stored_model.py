@@ -26,7 +26,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from harness.cell import CellSpec
 from harness.datasets.base import DataProvenance, Images
@@ -95,7 +94,7 @@ def gather_weights(strategy: Strategy, module: nn.Module) -> dict[str, Tensor] |
     whole: dict[str, Tensor] = {}
     parameters = dict(module.named_parameters(remove_duplicate=False))
     for name, tensor in module.state_dict().items():
-        if isinstance(tensor, DTensor):
+        if hasattr(tensor, "full_tensor"):  # a DTensor, whose class takes a second to import
             tensor = tensor.full_tensor()
         parameter = parameters.get(name)
         with _put_together(parameter):

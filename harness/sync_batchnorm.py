@@ -9,6 +9,7 @@ stay instances of the class they were made from.
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
@@ -40,6 +41,7 @@ def synchronize_batchnorm(model: nn.Module, device: torch.device) -> int:
     norms = [norm for norm in model.modules() if isinstance(norm, _BatchNorm)]
     norms = [norm for norm in norms if not is_synchronized(norm)]
     classes = [_synchronized_class(type(norm), device.type == "cuda") for norm in norms]
+    _hide_from_compiler()
     for norm, synchronized in zip(norms, classes, strict=True):
         norm.__class__ = synchronized
     return len(norms)
@@ -50,9 +52,16 @@ def is_synchronized(module: nn.Module) -> bool:
     return isinstance(module, _OnCpu | _OnGpu)
 
 
+@functools.cache
+def _hide_from_compiler() -> None:
+    """Let exchanges stay in the order that they are written in.
+
+    Not at import: `disable` loads the compiler, which takes seconds.
+    """
+    _OnCpu.forward = torch.compiler.disable(_OnCpu.forward)  # type: ignore[method-assign, no-untyped-call]
+
+
 class _OnCpu(_BatchNorm):
-    # exchanges stay in the order that they are written in
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, input: Tensor) -> Tensor:
         is_alone = not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
         if is_alone or not self.training:

@@ -96,6 +96,18 @@ def test_what_this_machine_cannot_do_is_one_line_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_refusal_comes_before_the_compiler_of_torch_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import atexit, runpy, sys\n"
+        "atexit.register(lambda: print('torch' in sys.modules, 'torch._dynamo' in sys.modules))\n"
+        f"sys.argv = [{SCRIPT!r}, '--precision', 'fp16', '--cpu']\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    done = start([sys.executable, "-c", code], tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == "True False\n"
+
+
 def test_a_matrix_is_trained_ranked_and_not_trained_again(tmp_path: Path) -> None:
     command = [*PYTHON, *QUICK, "--seed", "0,1"]
     first = start(command, tmp_path)
