@@ -27,7 +27,10 @@ from tests.harness.run_helpers import ONE_PROCESS, RunFunction, small_cell
 
 @pytest.mark.parametrize(
     "changes",
-    [pytest.param({"precision": "bf16", "model": "fast_cnn"}, marks=pytest.mark.bf16), {"model": "resnet20"}],
+    [
+        pytest.param({"precision": "bf16", "model": "fast_cnn"}, marks=pytest.mark.bf16),
+        {"model": "resnet20", "image_size": 16},
+    ],
 )
 def test_the_same_cell_twice_gives_the_same_bits(run: RunFunction, changes: dict[str, Any]) -> None:
     _, first, first_steps = run("a", **changes)

@@ -55,7 +55,7 @@ def test_all_of_a_pre_trained_model_is_tuned_layer_by_layer_slower(run: RunFunct
 
 def test_gradual_unfreezing_trains_and_gives_the_same_bits_twice(run: RunFunction, weights: str) -> None:
     recipe = {"tuning": "gradual", "layer_lr_decay": 0.7, "epochs": 4, **ADAMW}
-    values = {"model": "resnet20", "pretrained": weights, "recipe": recipe}
+    values = {"model": "resnet20", "image_size": 16, "pretrained": weights, "recipe": recipe}
     _, predictions, steps = run("a", **values)
     _, _, again = run("b", **values)
     assert accuracy(predictions) > 0.5
@@ -72,8 +72,9 @@ def test_mixed_images_train_alike_whole_and_in_micro_batches(run: RunFunction, a
 
 def test_progressive_resizing_trains_on_small_images_first_and_scores_full_ones(run: RunFunction) -> None:
     resizing = {"start_scale": 0.5, "full_scale_at": 0.7, "epochs": 3}
-    record, predictions, _ = run(model="resnet20", recipe=resizing)
-    plain, _, _ = run("plain", model="resnet20", recipe={"epochs": 3})
+    values = {"model": "resnet20", "image_size": 24}
+    record, predictions, _ = run(**values, recipe=resizing)
+    plain, _, _ = run("plain", **values, recipe={"epochs": 3})
     assert accuracy(predictions) > 0.9
     assert record.model is not None
     assert plain.model is not None
@@ -92,21 +93,21 @@ def test_the_hardest_half_of_each_batch_is_trained_on_and_counted(
     run: RunFunction, augmentation: str
 ) -> None:
     selection = {"keep_hardest": 0.5, "epochs": 6}
-    values = {"model": "resnet20", "augmentation": augmentation, "recipe": selection}
+    values = {"model": "resnet20", "image_size": 16, "augmentation": augmentation, "recipe": selection}
     record, predictions, steps = run("a", **values)
     _, _, again = run("b", **values)
     assert accuracy(predictions) > 0.9
     assert steps["loss"].tobytes() == again["loss"].tobytes()
     assert record.model is not None
     with torch.device("meta"):
-        proxy = measure_complexity(proxy_cnn(num_classes=3), image_size=32)
+        proxy = measure_complexity(proxy_cnn(num_classes=3), image_size=16)
     flops = record.model.train_flops_per_image // 2 + proxy.train_flops_per_image
     assert record.model.total_train_flops == 6 * 180 * flops
 
 
 def test_images_larger_than_the_stored_ones_are_made_on_the_device(run: RunFunction) -> None:
-    record, predictions, _ = run(model="resnet20", image_size=48)
-    plain, _, _ = run("plain", model="resnet20")
+    record, predictions, _ = run(model="resnet20", image_size=48, recipe={"epochs": 1})
+    plain, _, _ = run("plain", model="resnet20", recipe={"epochs": 1})
     assert accuracy(predictions) > 0.5
     assert record.model is not None
     assert plain.model is not None
