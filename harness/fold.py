@@ -43,8 +43,6 @@ def fold(
 
     Example: python -m harness.fold --data-dir data data/fold
     """
-    if target.resolve() in (data_dir.resolve(), (data_dir / FOLDER).resolve()):
-        raise UsageError(f"{target} holds CIFAR-10 itself: name another folder for the fold")
     make_fold(find_files(data_dir, allow_unofficial=False, quiet=False), target)
     typer.echo(f"{target}: use it with --data-dir {target} --allow-unofficial-data")
 
@@ -53,18 +51,30 @@ def make_fold(source: Path, target: Path) -> None:
     """Write the fold of the batches in `source` to `target/cifar-10-batches-py`, the test batch last.
 
     Raises:
-        DataError: a batch is missing, or not the published one; nothing is written then.
+        UsageError: other images are in `target`.
+        DataError: a batch is missing, or not the published one; nothing is written in either case.
         StorageError: a file cannot be written.
     """
+    folder = target / FOLDER
+    if source.resolve() in (target.resolve(), folder.resolve()):
+        raise UsageError(f"{target} holds CIFAR-10 itself: name another folder for the fold")
     for name in _SOURCES.values():
         path = source / name
         if not path.is_file():
             raise DataError(f"{path} is missing: delete {source} to download CIFAR-10 again")
         if file_hash(path, "md5") != cifar10.OFFICIAL_MD5[name]:
             raise DataError(f"{path} is not the published file: delete {source} to download CIFAR-10 again")
+    for path in (each / name for each in (target, folder) for name in cifar10.OFFICIAL_MD5):
+        if path.exists() and not _is_of_fold(path, folder):
+            raise UsageError(f"{path} is no part of the fold: name an empty folder for it")
     for name, original in _SOURCES.items():
-        with (source / original).open("rb") as read, atomic_write(target / FOLDER / name) as written:
+        with (source / original).open("rb") as read, atomic_write(folder / name) as written:
             shutil.copyfileobj(read, written)
+
+
+def _is_of_fold(path: Path, folder: Path) -> bool:
+    original = _SOURCES.get(path.name) if path.parent == folder else None
+    return original is not None and file_hash(path, "md5") == cifar10.OFFICIAL_MD5[original]
 
 
 if __name__ == "__main__":

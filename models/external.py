@@ -124,7 +124,7 @@ def create(name: str, num_classes: int, image_size: int, pretrained: bool = Fals
 
 def _import_timm() -> ModuleType:
     if importlib.util.find_spec("timm") is None:
-        raise ModelError("models named timm:NAME need timm: pip install verdict-bench[timm]")
+        raise ModelError("models named timm:NAME need timm: pip install 'verdict-bench[timm]'")
     return importlib.import_module("timm")
 
 

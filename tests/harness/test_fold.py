@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from harness import fold
 from harness.console import EXIT_BAD_INPUT, run_command
 from harness.datasets import cifar10
 from harness.datasets.cifar10 import load_cifar10
-from harness.errors import DataError
+from harness.errors import DataError, UsageError
 from tests.harness.datasets.dataset_helpers import md5s, write_cifar
 
 
@@ -65,3 +66,36 @@ def test_the_fold_does_not_take_the_place_of_the_data(
         assert code == EXIT_BAD_INPUT
     assert "holds CIFAR-10 itself" in capsys.readouterr().err
     assert md5s(official) == before
+
+
+def test_the_fold_does_not_take_the_place_of_data_behind_other_names(
+    official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder of the batches may itself be named, and the target may lead to it by a link."""
+    before = md5s(official)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / official.name).symlink_to(official)
+    for data_dir, target in ((official, official.parent), (official.parent, linked)):
+        assert run_fold("--data-dir", data_dir, target, monkeypatch=monkeypatch) == EXIT_BAD_INPUT
+        assert "holds CIFAR-10 itself" in capsys.readouterr().err
+    assert md5s(official) == before
+
+
+def test_a_folder_with_other_batches_is_left_as_it_is(official: Path, tmp_path: Path) -> None:
+    """A fifth batch that stays would put the test images among the training images."""
+    for parent in (tmp_path / "other" / official.name, tmp_path / "other"):
+        shutil.rmtree(tmp_path / "other", ignore_errors=True)
+        shutil.copytree(official, parent)
+        before = md5s(parent)
+        with pytest.raises(UsageError, match="is no part of the fold: name an empty folder"):
+            fold.make_fold(official, tmp_path / "other")
+        assert md5s(parent) == before
+
+
+def test_the_same_fold_can_be_made_again(official: Path, tmp_path: Path) -> None:
+    fold.make_fold(official, tmp_path / "fold")
+    before = md5s(tmp_path / "fold" / official.name)
+    (tmp_path / "fold" / official.name / "data_batch_2").unlink()  # as if killed in between
+    fold.make_fold(official, tmp_path / "fold")
+    assert md5s(tmp_path / "fold" / official.name) == before

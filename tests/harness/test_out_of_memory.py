@@ -180,7 +180,14 @@ def test_two_processes_agree_where_one_of_them_runs_out(tmp_path: Path) -> None:
     assert done.stdout.count("the same as asked for: True") == 2, done.stdout
 
 
-@pytest.mark.parametrize("kind", ["late", "fsdp", "synchronised"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "late",
+        pytest.param("fsdp", marks=pytest.mark.slow),
+        pytest.param("synchronised", marks=pytest.mark.slow),
+    ],
+)
 def test_where_the_others_wait_for_gradients_the_next_attempt_goes_on(tmp_path: Path, kind: str) -> None:
     first = two_processes(tmp_path, kind)
     assert first.returncode != 0

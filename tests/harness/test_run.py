@@ -199,6 +199,7 @@ def test_two_processes_agree_with_one_and_score_every_image_once(tmp_path: Path)
     assert one.history[-1].val_accuracy == pytest.approx(two_record.history[-1].val_accuracy, abs=0.01)
 
 
+@pytest.mark.slow
 def test_layers_that_thaw_on_two_processes_train_as_on_one(tmp_path: Path) -> None:
     """DDP is set up anew whenever more layers get gradients."""
     weights = tmp_path / "weights.pt"
@@ -366,6 +367,7 @@ def test_interrupting_keeps_what_is_finished(tmp_path: Path) -> None:
     assert "finished" in [record.status for record in records(tmp_path / "runs").values()]
 
 
+@pytest.mark.slow
 def test_two_matrices_on_one_folder_keep_what_the_other_finished(tmp_path: Path) -> None:
     first = subprocess.Popen(EIGHT_CELLS, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     second = start(EIGHT_CELLS, tmp_path)

@@ -67,9 +67,14 @@ MUON = {"optimizer": "muon", "muon_lr": 0.05, "lr": 0.05}
 KINDS: dict[str, dict[str, Any]] = {
     "sgd": {"recipe": {}},
     "average, bf16": {"model": "fast_cnn", "precision": "bf16", "recipe": {"ema_decay": 0.9}},
-    "adamw": {"model": "vit_tiny", "recipe": {"optimizer": "adamw", "lr": 1e-3}},
+    "adamw": {"model": "vit_tiny", "image_size": 16, "recipe": {"optimizer": "adamw", "lr": 1e-3}},
     "muon on the hardest": {"model": "fast_cnn", "recipe": MUON | {"keep_hardest": 0.5}},
-    "resizing, mixing": {"augmentation": "cutmix", "model": "resnet20", "recipe": {"start_scale": 0.5}},
+    "resizing, mixing": {
+        "augmentation": "cutmix",
+        "model": "resnet20",
+        "image_size": 16,
+        "recipe": {"start_scale": 0.5},
+    },
     "nothing held out": {"val_fraction": 0, "recipe": {}},
     "micro-batches": {"accumulation_steps": 2, "recipe": {}},
     "dropout": {"model": "torchvision:squeezenet1_1", "recipe": {"lr": 0.01}},
@@ -111,7 +116,7 @@ def test_gradual_unfreezing_goes_on_with_the_layers_of_its_epoch(
     path = tmp_path / "weights.pt"
     torch.save(build_model("resnet20", num_classes=3, image_size=32).state_dict(), path)
     recipe = {"tuning": "gradual", "layer_lr_decay": 0.7, "epochs": 4, "optimizer": "adamw", "lr": 0.003}
-    values = {"model": "resnet20", "pretrained": f"file:{path}", "recipe": recipe}
+    values = {"model": "resnet20", "image_size": 16, "pretrained": f"file:{path}", "recipe": recipe}
     _, predictions, _ = run("whole", **values)
     stop_after(2 * STEPS_PER_EPOCH + 1)
     with pytest.raises(KeyboardInterrupt):

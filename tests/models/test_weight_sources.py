@@ -158,7 +158,7 @@ def test_no_package_has_weights_of_another_model(name: str) -> None:
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install verdict-bench\[transfer\]"):
+    with pytest.raises(ModelError, match=r"pip install 'verdict-bench\[transfer\]'"):
         read_package(net(), LITE)
 
 
