@@ -238,8 +238,7 @@ def reproduce(
     from launch.reproduce import reproduce as reproduce_run
 
     settings = Settings(out=out, data_dir=data_dir or ROOT / "data", cpu=cpu, threads=threads)
-    if not reproduce_run(published, settings, Console()):
-        raise typer.Exit(1)
+    raise typer.Exit(reproduce_run(published, settings, Console()))
 
 
 @app.command()

@@ -45,6 +45,14 @@ class Again:
     low_percent: float
     high_percent: float
 
+    warnings: tuple[str, ...] = ()
+    """Lines about runs beside the published one that cannot be trusted, and do not count as seeds."""
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there is an accuracy that would not agree; two seeds far apart leave none."""
+        return self.low_percent > 0 or self.high_percent < 100
+
     @property
     def again_percent(self) -> float:
         """Accuracy of the new run."""
@@ -58,7 +66,7 @@ class Again:
     @property
     def agrees(self) -> bool:
         """Whether the new accuracy is what was to be expected."""
-        return self.low_percent <= self.again_percent <= self.high_percent
+        return self.can_tell and self.low_percent <= self.again_percent <= self.high_percent
 
 
 def compare_again(published: Path, again: Path) -> Again:
@@ -73,13 +81,14 @@ def compare_again(published: Path, again: Path) -> Again:
         DataError: a file is damaged, or they were not asked about the same images.
     """
     pair = compare_pair(read_prediction_set(again), read_prediction_set(published))
-    seeds = _accuracies_of_seeds(published)
+    seeds, warnings = _accuracies_of_seeds(published)
     if len(seeds) > 1:
         low, high = prediction_interval(seeds)
-        return Again(pair, seeds, "seeds", max(0.0, low), min(100.0, high))
+        return Again(pair, seeds, "seeds", max(0.0, low), min(100.0, high), warnings)
     low, high = -pair.high_points, -pair.low_points
     again_percent = 100 * pair.correct_a / pair.n
-    return Again(pair, seeds, "images", max(0.0, again_percent + low), min(100.0, again_percent + high))
+    low, high = max(0.0, again_percent + low), min(100.0, again_percent + high)
+    return Again(pair, seeds, "images", low, high, warnings)
 
 
 def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -91,11 +100,11 @@ def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE)
     return mean - reach, mean + reach
 
 
-def _accuracies_of_seeds(published: Path) -> tuple[float, ...]:
+def _accuracies_of_seeds(published: Path) -> tuple[tuple[float, ...], tuple[str, ...]]:
     columns = ("cell_id", "seedless_id", "status", "test_accuracy_percent")
     folder = published.resolve().parent
     table = load_table(folder, columns, usable_processors())
     cell_ids, twins = table.texts("cell_id"), table.texts("seedless_id")
     own = twins[cell_ids == published.resolve().name]
     is_twin = (twins == own[0]) & (table.texts("status") == "finished")
-    return tuple(table.numbers("test_accuracy_percent")[is_twin].tolist())
+    return tuple(table.numbers("test_accuracy_percent")[is_twin].tolist()), tuple(table.warnings)

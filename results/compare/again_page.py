@@ -16,13 +16,16 @@ _BASES = {
 def print_again(found: Again, record: Record, console: Console) -> None:
     """Print both accuracies, what was to be expected, and whether they agree."""
     seeds = ", ".join(f"{value:.2f}" for value in found.seeds_percent)
-    verdict = "it agrees" if found.agrees else "it does NOT agree"
+    verdict = "it agrees with" if found.agrees else "it does NOT agree with"
+    if not found.can_tell:
+        verdict = "the published seeds are too far apart to tell whether it agrees with"
     lines = (
+        *(f"not counted  {warning}" for warning in found.warnings),
         f"published   {found.published_percent:.2f}% of {found.pair.n:,} test images (its seeds: {seeds})",
         f"here        {found.again_percent:.2f}%",
         f"expected    {found.low_percent:.2f} to {found.high_percent:.2f}% "
         f"({_BASES[found.basis].format(count=len(found.seeds_percent))})",
-        f"{record.cell.label()}: {verdict} with what was published.",
+        f"{record.cell.label()}: {verdict} what was published.",
     )
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

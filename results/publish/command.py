@@ -39,16 +39,26 @@ def publish(
     Example: python -m results publish runs/ results/published/epyc-2-cores --data-dir data
     """
     # Loaded here so that the other commands do not wait for them.
+    from harness.errors import UsageError
     from harness.files import write_text
+    from results.audit.result import read_audit
+    from results.economics.assumptions import load_assumptions
     from results.index.load import usable_processors
     from results.publish.folder import RUNS, pages_of, publish_runs
     from results.report.build import Request, build_report
     from results.table import write_csv
 
+    # what is wrong with the options is said before anything is written
+    load_assumptions(assumptions, tuple(settings or ()))
+    if audit is not None:
+        read_audit(audit)
+    if data_dir is not None and not data_dir.exists():
+        raise UsageError(f"--data-dir {data_dir}: there is no such folder")
     for line in publish_runs(runs, folder):
         typer.echo(line, err=True)
     published = folder / RUNS
-    write_csv(published, usable_processors(), show_progress=True)
+    for line in write_csv(published, usable_processors(), show_progress=True):
+        typer.echo(f"left out: {line}", err=True)
     request = Request(published, audit, assumptions, tuple(settings or ()), cell, data_dir, seed)
     for path, text in pages_of(folder, build_report(request)).items():
         write_text(path, text)

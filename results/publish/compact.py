@@ -10,6 +10,7 @@ Paths within the cell (of an image folder, of weights) stay as they are: its id 
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,17 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.files import write_arrays, write_text
-from harness.record import PRUNED, ROBUSTNESS_FILE, Record, record_path, write_cell
+from harness.record import (
+    PRUNED,
+    ROBUSTNESS_FILE,
+    Record,
+    is_finished,
+    read_record,
+    record_path,
+    write_cell,
+)
 from results.publish.private import Private
+from results.robustness_file import read_arrays
 from results.store import load_run
 
 
@@ -26,7 +36,7 @@ def publish_run(run_dir: Path, target: Path, machine: str) -> bool:
     """Write one run into the folder `target`, its record last; False where there is no record yet.
 
     Raises:
-        DataError: its record or its predictions cannot be trusted.
+        DataError: its record or answers cannot be trusted, or it failed and is published as finished.
         StorageError: a file cannot be written.
     """
     loaded = load_run(run_dir)
@@ -34,13 +44,20 @@ def publish_run(run_dir: Path, target: Path, machine: str) -> bool:
         return False
     record = loaded[0].record
     folder = target / run_dir.name
-    write_cell(folder, record.cell)
-    for number, attempt in enumerate(failed_attempts(run_dir), start=1):
+    if record.status == "failed" and is_finished(folder):
+        raise DataError(f"{run_dir} has failed, and is published as finished: that is kept")
+    attempts = failed_attempts(run_dir)
+    robustness = read_arrays(run_dir / ROBUSTNESS_FILE, record) if record.status == "finished" else None
+    for number, attempt in enumerate(attempts, start=1):
         _write_record(folder / "attempts" / f"{number:03d}.json", attempt, machine)
     if record.status == "finished":
-        for name in ("predictions.npz", ROBUSTNESS_FILE):
-            if (run_dir / name).exists():
-                _compress(run_dir / name, folder / name)
+        with np.load(run_dir / "predictions.npz", allow_pickle=False) as arrays:
+            write_arrays(folder / "predictions.npz", dict(arrays), compress=True)
+    if robustness is not None:
+        write_arrays(folder / ROBUSTNESS_FILE, robustness, compress=True)
+    elif _is_of_another_training(folder, record):
+        (folder / ROBUSTNESS_FILE).unlink(missing_ok=True)
+    write_cell(folder, record.cell)
     _write_record(record_path(folder), record, machine)
     return True
 
@@ -62,12 +79,19 @@ def failed_attempts(run_dir: Path) -> list[Record]:
     return found
 
 
+def _is_of_another_training(folder: Path, record: Record) -> bool:
+    """Whether a run of the same cell was published before, whose answers are not those of this one."""
+    published = read_record(folder) if folder.is_dir() else None
+    return published is not None and published.started_at != record.started_at
+
+
 def _write_record(path: Path, record: Record, machine: str) -> None:
-    hostname = None if record.environment is None else record.environment.hostname
-    public: dict[str, Any] = Private(hostname, machine).removed(record.model_dump(mode="json"))
+    public: dict[str, Any] = Private(_hostnames(record), machine).removed(record.model_dump(mode="json"))
     write_text(path, json.dumps(public, indent=1) + "\n")
 
 
-def _compress(source: Path, target: Path) -> None:
-    with np.load(source, allow_pickle=False) as arrays:
-        write_arrays(target, dict(arrays), compress=True)
+def _hostnames(record: Record) -> tuple[str, ...]:
+    """Of the machines that the run was made on; of this one where the record does not know."""
+    devices = () if record.in_effect is None else record.in_effect.devices
+    own = socket.gethostname() if record.environment is None else record.environment.hostname
+    return tuple(dict.fromkeys([own, *(device.partition(" ")[0] for device in devices)]))

@@ -14,7 +14,7 @@ from results.leaderboard.board import BoardOptions, make_board
 from results.publish.best import BEST_COLUMNS, best_of_leagues
 from results.publish.compact import publish_run
 from results.publish.heat_map import heat_map
-from results.publish.page import MEMO, REPORT, Facts, page_of
+from results.publish.page import MEMO, REPORT, WRITTEN_BY, Facts, page_of
 from results.publish.spent import time_spent
 from results.report.build import Report
 from results.report.memo import memo_files
@@ -24,18 +24,24 @@ from results.report.values import Missing, Table
 from results.store import MAX_LINE_LENGTH, load_runs, no_runs, one_line, run_dirs_of
 
 RUNS, PAGE, CORRUPTIONS = "runs", "README.md", "corruptions.svg"
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def publish_runs(runs: Path, folder: Path) -> list[str]:
     """Write every run of `runs` that has a record to `folder/runs`; a line for each that was left out.
 
     Raises:
-        UsageError: `runs` cannot be read, holds no record, or is what would be written.
+        UsageError: `runs` cannot be read, holds no record, or is what would be written; the page in
+            `folder` is not one of ours.
+        DataError: no run of `runs` can be published.
         StorageError: a file cannot be written.
     """
     target = folder / RUNS
     if runs.resolve() == target.resolve():
         raise UsageError(f"{runs} is the published copy: name the folder that the runs were made in")
+    page = folder / PAGE
+    if page.exists() and WRITTEN_BY not in page.read_text(encoding="utf-8", errors="replace"):
+        raise UsageError(f"{page} was not written by this command: name a folder of its own")
     left_out, num_published = [], 0
     for run_dir in run_dirs_of(runs):
         try:
@@ -43,13 +49,19 @@ def publish_runs(runs: Path, folder: Path) -> list[str]:
         except DataError as error:
             left_out.append(one_line(f"left out: {error}", MAX_LINE_LENGTH))
     if not num_published:
-        raise no_runs(runs)
+        raise DataError(left_out[0]) if left_out else no_runs(runs)
     return left_out
 
 
 def machine_of(folder: Path) -> str:
     """What stands for the name of the machine: that of the folder."""
     return folder.resolve().name
+
+
+def _shown(folder: Path) -> str:
+    """The folder as it may be read by others: within the project, or else its name alone."""
+    whole = folder.resolve()
+    return whole.relative_to(PROJECT).as_posix() if whole.is_relative_to(PROJECT) else whole.name
 
 
 def pages_of(folder: Path, report: Report) -> dict[Path, str]:
@@ -79,7 +91,7 @@ def facts_of(runs: Path, folder: Path, summary: Summary | Missing, pictures: tup
     """
     stored = load_runs(runs).runs
     return Facts(
-        folder=folder.as_posix(),
+        folder=_shown(folder),
         machine=machine_of(folder),
         summary=summary,
         pictures=pictures,

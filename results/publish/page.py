@@ -5,8 +5,10 @@ write_text(folder / "README.md", page_of(Facts(...)))
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isnan
 
 from harness.record import Record
 from results.leaderboard.board import Board
@@ -18,6 +20,7 @@ from results.report.summary import Summary
 from results.report.values import UNKNOWN, Missing
 
 REPORT, MEMO = "report.html", "memo.md"
+WRITTEN_BY = "Written by `python -m results publish`"
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Facts:
     """What the page says."""
 
     folder: str
-    """As it was named on the command line."""
+    """Within the project, or its name."""
 
     machine: str
     summary: Summary | Missing
@@ -43,7 +46,7 @@ def page_of(facts: Facts) -> str:
     return "\n".join(
         [
             f"# Results: {as_text(facts.machine)}\n",
-            "Written by `python -m results publish`: edit nothing here, run it again. The whole story is in "
+            f"{WRITTEN_BY}: edit nothing here, run it again. The whole story is in "
             f"[the report]({REPORT}) (download it and open it in a browser), on one page in "
             f"[the memo]({MEMO}).\n",
             *_verdict(facts.summary),
@@ -85,7 +88,7 @@ def _best(best: Sequence[Best]) -> list[str]:
             each.league,
             f"{each.model}, {each.augmentation}",
             f"{each.accuracy_percent:.2f}% [{each.low_percent:.2f}, {each.high_percent:.2f}]",
-            f"{each.accuracy_share:.1f}%",
+            UNKNOWN if isnan(each.accuracy_share) else f"{each.accuracy_share:.1f}%",
             f"{each.num_params / 1e6:.2f}M",
             f"{each.params_share:.2g}%",
             f"{each.train_pflop:.3g}",
@@ -152,7 +155,7 @@ def _share(share: Share) -> tuple[str, ...]:
 
 
 def _check(facts: Facts) -> list[str]:
-    runs = f"{facts.folder}/runs"
+    runs = shlex.quote(f"{facts.folder}/runs")
     run = f"{runs}/{facts.best[0].cell_id if facts.best else 'CELL_ID'}"
     return [
         "## Check it\n",

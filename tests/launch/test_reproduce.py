@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from harness.console import EXIT_BAD_INPUT
+from harness.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from launch.command import ROOT
 
 TRAIN = [
@@ -57,14 +58,57 @@ def test_the_same_cell_agrees_with_itself_and_is_not_trained_twice(published: Pa
 
 
 def test_bad_input_is_one_line(published: Path, tmp_path: Path) -> None:
+    renamed, damaged, copied = (
+        tmp_path / name for name in ("best", f"damaged/{published.name}", f"copied/{published.name}")
+    )
+    for folder in (renamed, damaged, copied):
+        shutil.copytree(published, folder)
+    (damaged / "predictions.npz").write_bytes(b"PK")
     for words, message in (
         ((tmp_path,), "holds no run"),
         ((published, "--out", published.parent), "holds the published run itself"),
+        ((published / "record.json",), "holds no run"),
+        ((renamed,), f"its record is of cell {published.name}"),
+        ((damaged,), "its predictions cannot be read; get them again"),
+        ((published, "--out", copied.parent), "is the run that was published: choose another --out"),
     ):
         done = run("-m", "launch", "reproduce", *words)
         assert done.returncode == EXIT_BAD_INPUT
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_training_that_is_stopped_saves_and_goes_on(published: Path, tmp_path: Path) -> None:
+    """By SIGTERM, as a batch system sends it, to the command alone."""
+    long = tmp_path / "long"
+    train = (*TRAIN, "--precision", "fp32", "--seed", "1", "--checkpoint-epochs", "1")
+    done = run(*train, "--epochs", "60", "--out", long)
+    assert done.returncode == 0, done.stderr
+    [run_dir] = [path for path in long.iterdir() if path.is_dir()]
+    words = [
+        "-m",
+        "launch",
+        "reproduce",
+        str(run_dir),
+        "--out",
+        str(tmp_path / "again"),
+        "--threads",
+        "1",
+        "--cpu",
+    ]
+    child = subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    live = tmp_path / "again" / run_dir.name / "live.json"
+    while child.poll() is None and not (live.exists() and '"phase":"train"' in live.read_text()):
+        time.sleep(0.02)
+    child.terminate()
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == EXIT_INTERRUPTED, errors
+    assert list(live.parent.glob("checkpoint/step-*/manifest.json"))
+    finished = run(*words)
+    assert finished.returncode == 0, finished.stderr
+    assert "it agrees" in finished.stdout
 
 
 def test_other_data_is_refused_and_said_by_the_run_itself(published: Path, tmp_path: Path) -> None:

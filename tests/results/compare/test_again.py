@@ -47,6 +47,26 @@ def test_a_new_run_is_held_against_the_spread_of_the_seeds(
     assert found.agrees is agrees
 
 
+def test_seeds_that_leave_every_accuracy_open_are_no_agreement(make_run: RunFactory, tmp_path: Path) -> None:
+    again = copied(make_run(100), tmp_path / "again")
+    published = make_run(180)
+    make_run(100, cell={"seed": 1})
+    found = compare_again(published, again)
+    assert (found.low_percent, found.high_percent) == (0.0, 100.0)
+    assert not found.can_tell
+    assert not found.agrees
+
+
+def test_seeds_that_cannot_be_trusted_are_named(make_run: RunFactory, tmp_path: Path) -> None:
+    again = copied(make_run(180), tmp_path / "again")
+    published = make_run(180)
+    damaged = make_run(184, cell={"seed": 1})
+    (damaged / "predictions.npz").write_bytes(b"PK")
+    found = compare_again(published, again)
+    assert found.basis == "images"
+    assert damaged.name in " ".join(found.warnings)
+
+
 @pytest.mark.parametrize(("num_correct", "agrees"), [(180, True), (176, True), (150, False)])
 def test_one_seed_is_compared_image_by_image(
     make_run: RunFactory, tmp_path: Path, num_correct: int, agrees: bool

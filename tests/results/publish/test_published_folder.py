@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from harness.console import EXIT_BAD_INPUT, run_command
-from harness.record import read_record, write_record
+from harness.errors import DataError
+from harness.record import Failure, read_record, write_record
 from results.__main__ import app
 from results.publish.best import BEST_COLUMNS, best_of_leagues
 from results.publish.compact import publish_run
@@ -64,9 +65,15 @@ def test_a_record_loses_hostname_and_paths_and_nothing_else(make_run: RunFactory
     assert before is not None
     assert after is not None
     assert before.environment is not None
+    assert before.in_effect is not None
     environment = before.environment.model_copy(update={"hostname": "two-cores"})
+    in_effect = before.in_effect.model_copy(update={"devices": ("two-cores cpu",)})
     assert after == before.model_copy(
-        update={"environment": environment, "command": "harness/run.py --out runs"}
+        update={
+            "environment": environment,
+            "in_effect": in_effect,
+            "command": "harness/run.py --out runs",
+        }
     )
 
 
@@ -89,6 +96,7 @@ def test_everything_is_there_and_can_be_read_again(
     assert "from scratch | fast\\_cnn, flip\\_crop | 94.00% \\[89.81, 96.53\\] | 94.9% | 1.97M" in page
     assert best.name in page
     assert "node1" not in page
+    assert str(folder.parent) not in page  # outside the project only its name is said
 
 
 def test_publishing_again_changes_nothing(
@@ -116,6 +124,79 @@ def test_a_damaged_run_is_left_out_and_named(
     assert publish(monkeypatch, runs, folder) == 0
     assert f"left out: {damaged}" in capsys.readouterr().err.replace("\n", " ")
     assert not (folder / "runs" / damaged.name).exists()
+
+
+@pytest.mark.parametrize("name", ["robustness.npz", "attempts/001.json"])
+def test_a_run_with_another_damaged_file_leaves_nothing_half(
+    make_run: RunFactory, folder: Path, name: str
+) -> None:
+    damaged = make_run()
+    (damaged / name).parent.mkdir(exist_ok=True)
+    (damaged / name).write_bytes(b"PK")
+    with pytest.raises(DataError, match=name.split("/")[-1]):
+        publish_run(damaged, folder / "runs", "two-cores")
+    assert not (folder / "runs").exists()
+
+
+def test_a_finished_run_is_not_replaced_by_one_that_failed(make_run: RunFactory, folder: Path) -> None:
+    run_dir = make_run()
+    publish_run(run_dir, folder / "runs", "two-cores")
+    record = read_record(run_dir)
+    assert record is not None
+    failure = Failure(kind="killed", message="x", log_tail="", burnt_s=1.0)
+    write_record(run_dir, record.model_copy(update={"status": "failed", "failure": failure}))
+    with pytest.raises(DataError, match="has failed, and is published as finished: that is kept"):
+        publish_run(run_dir, folder / "runs", "two-cores")
+    published = read_record(folder / "runs" / run_dir.name)
+    assert published is not None
+    assert published.status == "finished"
+
+
+def test_answers_of_an_earlier_training_do_not_stay(make_run: RunFactory, folder: Path) -> None:
+    run_dir = make_run()
+    publish_run(run_dir, folder / "runs", "two-cores")
+    old = folder / "runs" / run_dir.name / "robustness.npz"
+    old.write_bytes(b"of the same training")
+    publish_run(run_dir, folder / "runs", "two-cores")
+    assert old.exists()
+    record = read_record(run_dir)
+    assert record is not None
+    write_record(run_dir, record.model_copy(update={"started_at": "2031-01-01T00:00:00+00:00"}))
+    publish_run(run_dir, folder / "runs", "two-cores")
+    assert not old.exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--assumptions", "nothing.yaml"),
+        ("--set", "nonsense=1"),
+        ("--audit", "nothing"),
+        ("--data-dir", "nothing"),
+    ],
+)
+def test_bad_options_are_said_before_anything_is_written(
+    make_run: RunFactory, runs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, str]
+) -> None:
+    make_run()
+    assert publish(monkeypatch, runs, folder, *options) == EXIT_BAD_INPUT
+    assert not folder.exists()
+
+
+def test_the_page_of_another_is_not_replaced(
+    make_run: RunFactory,
+    runs: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_run()
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text("my project")
+    assert publish(monkeypatch, runs, folder) == EXIT_BAD_INPUT
+    assert "was not written by this command: name a folder of its own" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["README.md"]
+    assert (folder / "README.md").read_text() == "my project"
 
 
 def test_a_folder_without_runs_is_one_line(
