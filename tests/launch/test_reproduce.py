@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED
+from harness.live import read_live
 from launch.command import ROOT
 
 TRAIN = [
@@ -99,13 +100,13 @@ def test_a_training_that_is_stopped_saves_and_goes_on(published: Path, tmp_path:
     child = subprocess.Popen(
         [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    live = tmp_path / "again" / run_dir.name / "live.json"
-    while child.poll() is None and not (live.exists() and '"phase":"train"' in live.read_text()):
-        time.sleep(0.02)
+    folder = tmp_path / "again" / run_dir.name
+    while child.poll() is None and ((live := read_live(folder)) is None or not 1 <= live.epoch < 50):
+        time.sleep(0.01)
     child.terminate()
     _, errors = child.communicate(timeout=120)
     assert child.returncode == EXIT_INTERRUPTED, errors
-    assert list(live.parent.glob("checkpoint/step-*/manifest.json"))
+    assert list(folder.glob("checkpoint/step-*/manifest.json"))
     finished = run(*words)
     assert finished.returncode == 0, finished.stderr
     assert "it agrees" in finished.stdout
