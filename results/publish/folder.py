@@ -75,9 +75,9 @@ def pages_of(folder: Path, report: Report) -> dict[Path, str]:
         **memo_files(report, folder / MEMO, folder / REPORT),
     }
     pictures = [path.name for path in files if path.suffix == ".svg"]
-    shown = report.main
-    if shown is not None and isinstance(shown.corruptions, Table):
-        files[folder / CORRUPTIONS] = heat_map(shown.corruptions)
+    corruptions = [each.corruptions for each in report.boards if isinstance(each.corruptions, Table)]
+    if corruptions:
+        files[folder / CORRUPTIONS] = heat_map(corruptions)
         pictures.append(CORRUPTIONS)
     facts = facts_of(folder / RUNS, folder, report.summary, tuple(pictures))
     return files | {folder / PAGE: page_of(facts)}

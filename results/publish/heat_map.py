@@ -1,10 +1,11 @@
 """A table with shaded squares as a picture, for pages that show no HTML.
 
-svg = heat_map(corruption_table("corruptions", leaders))
+svg = heat_map([corruption_table("corruptions", leaders), ...])
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import altair as alt
@@ -15,15 +16,29 @@ from results.report.values import Table
 _SQUARE = (76, 22)
 
 
-def heat_map(table: Table) -> str:
-    """An SVG of a table whose first column names the rows; the darker, the larger the shade of a square."""
-    names = [column.header for column in table.columns[1:]]
-    rows: list[Row] = [
-        {"row": row[0].text, "column": name, "text": entry.text, "shade": entry.shade or 0.0}
-        for row in table.rows
-        for name, entry in zip(names, row[1:], strict=True)
-    ]
-    order = [row[0].text for row in table.rows]
+def heat_map(tables: Sequence[Table]) -> str:
+    """An SVG of tables of percentages side by side; the darker a square, the further it is below 100.
+
+    The first column of each table names its rows.
+    """
+    table = tables[0]
+    rows: list[Row] = []
+    for each in tables:
+        taken = {str(row["column"]) for row in rows}
+        for place, column in enumerate(each.columns[1:], start=1):
+            # the same model may lead two leagues
+            name = f"{column.header} (other league)" if column.header in taken else column.header
+            rows += [
+                {
+                    "row": row[0].text,
+                    "column": name,
+                    "text": row[place].text,
+                    "below": _below_100(row[place].text),
+                }
+                for row in each.rows
+            ]
+    names, order = (list(dict.fromkeys(row[key] for row in rows)) for key in ("column", "row"))
+    most = max((float(row["below"]) for row in rows), default=0.0)
     x = alt.X(
         "column:N",
         sort=names,
@@ -32,7 +47,7 @@ def heat_map(table: Table) -> str:
     )
     y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(domain=False, labelLimit=200))
     shade = alt.Color(
-        "shade:Q", scale=alt.Scale(scheme="oranges", domain=[0, 1.4]), legend=None
+        "below:Q", scale=alt.Scale(scheme="oranges", domain=[0, 1.4 * most]), legend=None
     )  # dark text stays readable on the darkest square
     layers = layered(
         base().mark_rect(stroke="#ffffff").encode(x=x, y=y, color=shade),
@@ -42,3 +57,11 @@ def heat_map(table: Table) -> str:
     chart = draw(table.key, table.caption, table.caption, layers, rows, size=size)
     # In the report a chart adapts to the page; here each square has its size, and names their room.
     return picture(replace(chart, spec=chart.spec | {"autosize": {"type": "pad"}, "title": table.caption}))
+
+
+def _below_100(text: str) -> float:
+    """0 where nothing was measured."""
+    try:
+        return 100 - float(text)
+    except ValueError:
+        return 0.0

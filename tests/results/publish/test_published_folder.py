@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,12 @@ def test_the_corruptions_of_the_leaders_become_a_picture(tmp_path: Path) -> None
         ),
         is_matrix=True,
     )
-    svg = heat_map(table)
-    for text in ("fog", "snow", "fast_cnn", "mlp", "71.2", "40.0", "—"):
+    other = replace(
+        table,
+        columns=(table.columns[0], Column("resnet18"), Column("mlp")),
+        rows=((Entry("fog"), Entry("88.8"), Entry("77.7")),),
+    )
+    svg = heat_map([table, other])
+    shown = ("fog", "snow", "fast_cnn", "mlp", "71.2", "40.0", "—", "resnet18", "88.8", "77.7")
+    for text in (*shown, "mlp (other league)"):
         assert f">{text}<" in svg
