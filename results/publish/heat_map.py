@@ -13,7 +13,8 @@ import altair as alt
 from results.report.charts import Row, base, draw, layered, picture
 from results.report.values import Table
 
-_SQUARE = (76, 22)
+_SQUARE, _ROOM = (76, 22), 130
+"""In pixels; the room is that of the labels, which a browser may show in a wider font than vega measured."""
 
 
 def heat_map(tables: Sequence[Table]) -> str:
@@ -43,9 +44,11 @@ def heat_map(tables: Sequence[Table]) -> str:
         "column:N",
         sort=names,
         title=None,
-        axis=alt.Axis(orient="top", labelAngle=-30, labelLimit=200, labelOverlap=False, domain=False),
+        axis=alt.Axis(
+            orient="top", labelAngle=-30, labelLimit=200, labelOverlap=False, domain=False, minExtent=_ROOM
+        ),
     )
-    y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(domain=False, labelLimit=200))
+    y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(domain=False, labelLimit=200, minExtent=_ROOM))
     shade = alt.Color(
         "below:Q", scale=alt.Scale(scheme="oranges", domain=[0, 1.4 * most]), legend=None
     )  # dark text stays readable on the darkest square
