@@ -62,7 +62,7 @@ def test_what_is_no_classifier_of_a_library_is_refused_in_one_line(name: str, me
 
 def test_without_timm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ModelError, match=r"pip install verdict-bench\[timm\]"):
+    with pytest.raises(ModelError, match=r"pip install 'verdict-bench\[timm\]'"):
         check_external(CNN)
 
 
