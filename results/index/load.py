@@ -65,7 +65,7 @@ _LEAST_SHARED = 20_000
 """Folders: starting processes takes as long as looking at a few thousand."""
 
 _NUM_STAMPS = len(_FILES) * len(_ABSENT)
-_ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = (
     "harness/augment/names.py",
     "harness/cell.py",
@@ -282,7 +282,7 @@ def _version() -> str:
     """Changes with all that a row depends on besides the files of its run: the code, and two references."""
     digest = hashlib.sha256()
     for name in _SOURCES:
-        content = (_ROOT / name).read_bytes()
+        content = (ROOT / name).read_bytes()
         digest.update(f"{name} {len(content)}\n".encode() + content)
     for key in ("detectocorp", "gpipe"):
         digest.update(load_references()[key].model_dump_json().encode())

@@ -28,7 +28,7 @@ from harness.record import (
     write_cell,
 )
 from results.publish.private import Private
-from results.robustness_file import read_arrays
+from results.robustness_file import Arrays, read_arrays
 from results.store import load_run
 
 
@@ -47,15 +47,12 @@ def publish_run(run_dir: Path, target: Path, machine: str) -> bool:
     if record.status == "failed" and is_finished(folder):
         raise DataError(f"{run_dir} has failed, and is published as finished: that is kept")
     attempts = failed_attempts(run_dir)
-    robustness = read_arrays(run_dir / ROBUSTNESS_FILE, record) if record.status == "finished" else None
+    answers = _answers(run_dir, record) if record.status == "finished" else {}
     for number, attempt in enumerate(attempts, start=1):
         _write_record(folder / "attempts" / f"{number:03d}.json", attempt, machine)
-    if record.status == "finished":
-        with np.load(run_dir / "predictions.npz", allow_pickle=False) as arrays:
-            write_arrays(folder / "predictions.npz", dict(arrays), compress=True)
-    if robustness is not None:
-        write_arrays(folder / ROBUSTNESS_FILE, robustness, compress=True)
-    elif _is_of_another_training(folder, record):
+    for name, arrays in answers.items():
+        write_arrays(folder / name, arrays, compress=True)
+    if ROBUSTNESS_FILE not in answers and _is_of_another_training(folder, record):
         (folder / ROBUSTNESS_FILE).unlink(missing_ok=True)
     write_cell(folder, record.cell)
     _write_record(record_path(folder), record, machine)
@@ -77,6 +74,14 @@ def failed_attempts(run_dir: Path) -> list[Record]:
         if record.failure is not None and record.failure.kind != PRUNED:
             found.append(record)
     return found
+
+
+def _answers(run_dir: Path, record: Record) -> dict[str, Arrays]:
+    """By file: what the model answered to test and validation images, and to changed ones."""
+    with np.load(run_dir / "predictions.npz", allow_pickle=False) as stored:
+        answers: dict[str, Arrays] = {"predictions.npz": dict(stored)}
+    robustness = read_arrays(run_dir / ROBUSTNESS_FILE, record)
+    return answers if robustness is None else answers | {ROBUSTNESS_FILE: robustness}
 
 
 def _is_of_another_training(folder: Path, record: Record) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import DataError, UsageError
-from results.index.load import load_table, usable_processors
+from results.index.load import ROOT, load_table, usable_processors
 from results.leaderboard.board import BoardOptions, make_board
 from results.publish.best import BEST_COLUMNS, best_of_leagues
 from results.publish.compact import publish_run
@@ -24,7 +24,6 @@ from results.report.values import Missing, Table
 from results.store import MAX_LINE_LENGTH, load_runs, no_runs, one_line, run_dirs_of
 
 RUNS, PAGE, CORRUPTIONS = "runs", "README.md", "corruptions.svg"
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 def publish_runs(runs: Path, folder: Path) -> list[str]:
@@ -61,7 +60,7 @@ def machine_of(folder: Path) -> str:
 def _shown(folder: Path) -> str:
     """The folder as it may be read by others: within the project, or else its name alone."""
     whole = folder.resolve()
-    return whole.relative_to(PROJECT).as_posix() if whole.is_relative_to(PROJECT) else whole.name
+    return whole.relative_to(ROOT).as_posix() if whole.is_relative_to(ROOT) else whole.name
 
 
 def pages_of(folder: Path, report: Report) -> dict[Path, str]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import altair as alt
 
 from results.report.charts import Row, base, draw, layered, picture
-from results.report.values import Table
+from results.report.values import Entry, Table
 
 _SQUARE, _ROOM = (76, 22), 130
 """In pixels; the room is that of the labels, which a browser may show in a wider font than vega measured."""
@@ -29,14 +29,10 @@ def heat_map(tables: Sequence[Table]) -> str:
         for place, column in enumerate(each.columns[1:], start=1):
             # the same model may lead two leagues
             name = f"{column.header} (other league)" if column.header in taken else column.header
+            entries = [(row[0].text, row[place]) for row in each.rows]
             rows += [
-                {
-                    "row": row[0].text,
-                    "column": name,
-                    "text": row[place].text,
-                    "below": _below_100(row[place].text),
-                }
-                for row in each.rows
+                {"row": label, "column": name, "text": entry.text, "below": _below_100(entry)}
+                for label, entry in entries
             ]
     names, order = (list(dict.fromkeys(row[key] for row in rows)) for key in ("column", "row"))
     most = max((float(row["below"]) for row in rows), default=0.0)
@@ -62,9 +58,6 @@ def heat_map(tables: Sequence[Table]) -> str:
     return picture(replace(chart, spec=chart.spec | {"autosize": {"type": "pad"}, "title": table.caption}))
 
 
-def _below_100(text: str) -> float:
+def _below_100(entry: Entry) -> float:
     """0 where nothing was measured."""
-    try:
-        return 100 - float(text)
-    except ValueError:
-        return 0.0
+    return 100 - float(entry.value) if entry.value else 0.0

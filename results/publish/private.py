@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _PATH = re.compile(
-    r"""(?<![\w/.~])                              # not within an address, a relative path or a word
+    r"""(?<![\w/.~])                          # not within an address, a relative path or a word
     (?:file://|~[\w-]*|[A-Za-z]:(?=[\\/]))?   # an address of this machine, a home, a drive
     (?!/(?:sys|proc)/|/dev/(?!shm/))          # what is the same on every machine
     (?:[\\/][^\s\\/'",;:()]+){2,}             # two names or more
